@@ -1,0 +1,365 @@
+/**
+ * libevent's listener flags (`LEV_OPT_*` of `event2/listener.h`) and what each
+ * of them does on Deno.
+ *
+ * Combine them with `|` and give them to `listen()` as `flags`. What Deno
+ * cannot do is refused when the listener is made, and {@linkcode explainFlags}
+ * says why.
+ *
+ * ```ts
+ * import {
+ *   explainFlags,
+ *   LEV_OPT_CLOSE_ON_FREE,
+ *   LEV_OPT_DISABLED,
+ * } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const reports = explainFlags(LEV_OPT_CLOSE_ON_FREE | LEV_OPT_DISABLED);
+ * assertEquals(reports.map((report) => report.support), ["listener", "listener"]);
+ * ```
+ *
+ * @module
+ */
+
+/**
+ * Accepted sockets stay in blocking mode. Has no effect: Deno's sockets are
+ * always non-blocking, and its API always awaits.
+ *
+ * @example Usage
+ * ```ts
+ * import { explainFlags, LEV_OPT_LEAVE_SOCKETS_BLOCKING } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [report] = explainFlags(LEV_OPT_LEAVE_SOCKETS_BLOCKING);
+ * assertEquals(report?.support, "no-effect");
+ * ```
+ */
+export const LEV_OPT_LEAVE_SOCKETS_BLOCKING: number = 1 << 0;
+
+/**
+ * `free()` closes the listening socket. Without it, `free()` leaves the socket
+ * open and gives it back.
+ *
+ * @example Usage
+ * ```ts
+ * import { LEV_OPT_CLOSE_ON_FREE, listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const listener = listen({ port: 0, flags: LEV_OPT_CLOSE_ON_FREE });
+ * listener.free();
+ * await listener.finished;
+ * assertEquals(listener.state, "closed");
+ * ```
+ */
+export const LEV_OPT_CLOSE_ON_FREE: number = 1 << 1;
+
+/**
+ * A program started with `exec` inherits neither the listening socket nor the
+ * accepted ones. Always so on Deno.
+ *
+ * @example Usage
+ * ```ts
+ * import { explainFlags, LEV_OPT_CLOSE_ON_EXEC } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [report] = explainFlags(LEV_OPT_CLOSE_ON_EXEC);
+ * assertEquals(report?.support, "always");
+ * ```
+ */
+export const LEV_OPT_CLOSE_ON_EXEC: number = 1 << 2;
+
+/**
+ * The port can be bound again right after a close (`SO_REUSEADDR`). Always so
+ * for TCP on Deno, except on Windows. Making a Unix listener with it is an
+ * error, as in libevent.
+ *
+ * @example Usage
+ * ```ts
+ * import { LEV_OPT_REUSEABLE, listen } from "@evconn/listener";
+ * import { assertThrows } from "@std/assert";
+ *
+ * listen({ port: 0, flags: LEV_OPT_REUSEABLE }).close();
+ * assertThrows(
+ *   () => listen({ transport: "unix", path: "a.sock", flags: LEV_OPT_REUSEABLE }),
+ *   TypeError,
+ * );
+ * ```
+ */
+export const LEV_OPT_REUSEABLE: number = 1 << 3;
+
+/**
+ * The listener can be used from several threads. Always so: it lives in one
+ * isolate, and nothing else can touch it.
+ *
+ * @example Usage
+ * ```ts
+ * import { explainFlags, LEV_OPT_THREADSAFE } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const [report] = explainFlags(LEV_OPT_THREADSAFE);
+ * assertEquals(report?.support, "always");
+ * ```
+ */
+export const LEV_OPT_THREADSAFE: number = 1 << 4;
+
+/**
+ * The listener starts paused; `resume()` starts it.
+ *
+ * @example Usage
+ * ```ts
+ * import { LEV_OPT_DISABLED, listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using listener = listen({ port: 0, flags: LEV_OPT_DISABLED });
+ * assertEquals(listener.state, "paused");
+ * listener.resume();
+ * assertEquals(listener.state, "listening");
+ * ```
+ */
+export const LEV_OPT_DISABLED: number = 1 << 5;
+
+/**
+ * A connection is delivered only when its first byte is there. Not supported
+ * yet: `listen()` refuses it.
+ *
+ * @example Usage
+ * ```ts
+ * import { LEV_OPT_DEFERRED_ACCEPT, listen } from "@evconn/listener";
+ * import { assertThrows } from "@std/assert";
+ *
+ * assertThrows(
+ *   () => listen({ port: 0, flags: LEV_OPT_DEFERRED_ACCEPT }),
+ *   Deno.errors.NotSupported,
+ * );
+ * ```
+ */
+export const LEV_OPT_DEFERRED_ACCEPT: number = 1 << 6;
+
+/**
+ * Several sockets share a port and Linux spreads the connections over them
+ * (`SO_REUSEPORT`, Deno's `reusePort`). Needs `--unstable-net`; without it,
+ * making the listener throws an error that says so. Making a Unix listener with
+ * it is an error, as in libevent.
+ *
+ * @example Usage
+ * ```ts
+ * import { explainFlags, LEV_OPT_REUSEABLE_PORT } from "@evconn/listener";
+ * import { assertStringIncludes } from "@std/assert";
+ *
+ * const [report] = explainFlags(LEV_OPT_REUSEABLE_PORT);
+ * assertStringIncludes(report?.detail ?? "", "--unstable-net");
+ * ```
+ */
+export const LEV_OPT_REUSEABLE_PORT: number = 1 << 7;
+
+/**
+ * The socket takes IPv6 only (`IPV6_V6ONLY` on). With a specific IPv6 address
+ * that holds by itself; with `::` Deno cannot do it, and making the listener
+ * throws.
+ *
+ * @example Usage
+ * ```ts
+ * import { LEV_OPT_BIND_IPV6ONLY, listen } from "@evconn/listener";
+ * import { assertThrows } from "@std/assert";
+ *
+ * assertThrows(
+ *   () => listen({ hostname: "::", port: 0, flags: LEV_OPT_BIND_IPV6ONLY }),
+ *   Deno.errors.NotSupported,
+ * );
+ * ```
+ */
+export const LEV_OPT_BIND_IPV6ONLY: number = 1 << 8;
+
+/**
+ * One socket takes IPv4 and IPv6 (`IPV6_V6ONLY` off): the hostname defaults to
+ * `::`. Not on Windows.
+ *
+ * @example Usage
+ * ```ts
+ * import { LEV_OPT_BIND_IPV4_AND_IPV6, listen } from "@evconn/listener";
+ * import { assertThrows } from "@std/assert";
+ *
+ * assertThrows(
+ *   () => listen({ hostname: "127.0.0.1", port: 0, flags: LEV_OPT_BIND_IPV4_AND_IPV6 }),
+ *   TypeError,
+ * );
+ * ```
+ */
+export const LEV_OPT_BIND_IPV4_AND_IPV6: number = 1 << 9;
+
+/**
+ * How Deno honours a flag.
+ *
+ * - `"listen-option"`: mapped onto an option of `Deno.listen`;
+ * - `"listener"`: done by the listener itself;
+ * - `"always"`: so on Deno with or without the flag;
+ * - `"no-effect"`: accepted, and nothing changes;
+ * - `"unsupported"`: making a listener with it throws.
+ *
+ * @example Usage
+ * ```ts
+ * import { explainFlags, type FlagSupport, LEV_OPT_DISABLED } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const support: FlagSupport | undefined = explainFlags(LEV_OPT_DISABLED)[0]?.support;
+ * assertEquals(support, "listener");
+ * ```
+ */
+export type FlagSupport =
+  | "listen-option"
+  | "listener"
+  | "always"
+  | "no-effect"
+  | "unsupported";
+
+/**
+ * What one flag does on Deno, as {@linkcode explainFlags} reports it.
+ *
+ * @example Usage
+ * ```ts
+ * import { explainFlags, type FlagReport, LEV_OPT_DISABLED } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const reports: FlagReport[] = explainFlags(LEV_OPT_DISABLED);
+ * assertEquals(reports[0]?.name, "LEV_OPT_DISABLED");
+ * ```
+ */
+export interface FlagReport {
+  /** The flag's name in `event2/listener.h`. */
+  name: string;
+  /** The flag's bit, the C header's. */
+  bit: number;
+  /** How Deno honours it. */
+  support: FlagSupport;
+  /** What it does here, and why. */
+  detail: string;
+}
+
+const WINDOWS = Deno.build.os === "windows";
+const LINUX = Deno.build.os === "linux" || Deno.build.os === "android";
+
+const REPORTS: readonly FlagReport[] = [
+  {
+    name: "LEV_OPT_LEAVE_SOCKETS_BLOCKING",
+    bit: LEV_OPT_LEAVE_SOCKETS_BLOCKING,
+    support: "no-effect",
+    detail: "Deno's sockets are always non-blocking and its API always awaits.",
+  },
+  {
+    name: "LEV_OPT_CLOSE_ON_FREE",
+    bit: LEV_OPT_CLOSE_ON_FREE,
+    support: "listener",
+    detail: "free() closes the socket; without the flag free() detaches it.",
+  },
+  {
+    name: "LEV_OPT_CLOSE_ON_EXEC",
+    bit: LEV_OPT_CLOSE_ON_EXEC,
+    support: "always",
+    detail: "Deno opens every socket close-on-exec.",
+  },
+  {
+    name: "LEV_OPT_REUSEABLE",
+    bit: LEV_OPT_REUSEABLE,
+    support: WINDOWS ? "no-effect" : "always",
+    detail: WINDOWS
+      ? "Deno leaves SO_REUSEADDR off on Windows, where it would let another process take the port over."
+      : "Deno sets SO_REUSEADDR on every TCP listener. An error with a Unix socket, as in libevent.",
+  },
+  {
+    name: "LEV_OPT_THREADSAFE",
+    bit: LEV_OPT_THREADSAFE,
+    support: "always",
+    detail: "A listener lives in one isolate; no other thread can touch it.",
+  },
+  {
+    name: "LEV_OPT_DISABLED",
+    bit: LEV_OPT_DISABLED,
+    support: "listener",
+    detail: "The listener starts paused; resume() starts it.",
+  },
+  {
+    name: "LEV_OPT_DEFERRED_ACCEPT",
+    bit: LEV_OPT_DEFERRED_ACCEPT,
+    support: "unsupported",
+    detail:
+      "Deno does not expose TCP_DEFER_ACCEPT, and the listener does not wait for a first byte itself yet.",
+  },
+  {
+    name: "LEV_OPT_REUSEABLE_PORT",
+    bit: LEV_OPT_REUSEABLE_PORT,
+    support: LINUX ? "listen-option" : "no-effect",
+    detail: LINUX
+      ? "Deno's reusePort, which needs --unstable-net. An error with a Unix socket, as in libevent."
+      : "Deno's reusePort, which needs --unstable-net, sets SO_REUSEPORT on Linux only.",
+  },
+  {
+    name: "LEV_OPT_BIND_IPV6ONLY",
+    bit: LEV_OPT_BIND_IPV6ONLY,
+    support: "listen-option",
+    detail:
+      "Holds by itself with a specific IPv6 hostname. Deno cannot set IPV6_V6ONLY, so with '::' it is refused.",
+  },
+  {
+    name: "LEV_OPT_BIND_IPV4_AND_IPV6",
+    bit: LEV_OPT_BIND_IPV4_AND_IPV6,
+    support: WINDOWS ? "unsupported" : "listen-option",
+    detail: WINDOWS
+      ? "Windows turns IPV6_V6ONLY on for every socket, and Deno cannot turn it off."
+      : "The hostname defaults to '::', which takes both where the system's own default for IPV6_V6ONLY is off.",
+  },
+];
+
+const KNOWN_BITS = REPORTS.reduce((bits, report) => bits | report.bit, 0);
+
+/**
+ * Refuses what is not a combination of `LEV_OPT_*`.
+ *
+ * @param flags What was given as flags.
+ * @param purpose What cannot be done with it, for the error's message.
+ */
+export function checkFlags(flags: number, purpose: string): void {
+  if (typeof flags !== "number") {
+    throw new TypeError(
+      `Cannot ${purpose} as 'flags' must be a number: received ${flags}`,
+    );
+  }
+  if (!Number.isInteger(flags) || flags < 0) {
+    throw new RangeError(
+      `Cannot ${purpose} as 'flags' must be a combination of LEV_OPT_*: received ${flags}`,
+    );
+  }
+  // Bitwise operators see 32 bits; a flag above them is just as unknown.
+  const unknown = flags > 0x7fffffff ? flags : flags & ~KNOWN_BITS;
+  if (unknown !== 0) {
+    throw new RangeError(
+      `Cannot ${purpose} as 'flags' has unknown bits 0x${
+        unknown.toString(16)
+      }: received 0x${flags.toString(16)}`,
+    );
+  }
+}
+
+/**
+ * Says what each flag that is set does on Deno, and why: one report for each,
+ * lowest bit first.
+ *
+ * @param flags `LEV_OPT_*` flags, combined with `|`.
+ * @returns A report for each flag set; none for 0.
+ * @throws {TypeError} If `flags` is not a number.
+ * @throws {RangeError} If `flags` has bits that no flag has.
+ *
+ * @example Usage
+ * ```ts
+ * import { explainFlags, LEV_OPT_REUSEABLE, LEV_OPT_THREADSAFE } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const names = explainFlags(LEV_OPT_THREADSAFE | LEV_OPT_REUSEABLE)
+ *   .map((report) => report.name);
+ * assertEquals(names, ["LEV_OPT_REUSEABLE", "LEV_OPT_THREADSAFE"]);
+ * ```
+ */
+export function explainFlags(flags: number): FlagReport[] {
+  checkFlags(flags, "explain flags");
+  return REPORTS.filter((report) => (flags & report.bit) !== 0)
+    .map((report) => ({ ...report }));
+}

@@ -1,0 +1,246 @@
+/**
+ * What `listen()` is given: bad input is refused here, before a socket is made,
+ * and flags become options of `Deno.listen`.
+ */
+import {
+  checkFlags,
+  LEV_OPT_BIND_IPV4_AND_IPV6,
+  LEV_OPT_BIND_IPV6ONLY,
+  LEV_OPT_DEFERRED_ACCEPT,
+  LEV_OPT_REUSEABLE,
+  LEV_OPT_REUSEABLE_PORT,
+} from "./flags.ts";
+
+/** The longest wait that a timer takes; a longer one would fire at once. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+/** `listen(2)` takes an int. */
+const MAX_BACKLOG = 2 ** 31 - 1;
+
+/** The options that every listener has, as far as they can be checked without one. */
+export interface CheckedOptions {
+  flags?: number;
+  maxConnections?: number;
+  overflow?: string;
+  noDelay?: boolean;
+  keepAlive?: boolean;
+  signal?: AbortSignal;
+  onAcceptError?: unknown;
+  onConnectionError?: unknown;
+}
+
+/** The options of `Deno.listen` and `Deno.listenTls` that are looked at here. */
+export interface BindOptions extends CheckedOptions {
+  transport?: string;
+  hostname?: string;
+  tcpBacklog?: number;
+  reusePort?: boolean;
+}
+
+function refuse(
+  ErrorClass: new (message: string) => Error,
+  name: string,
+  must: string,
+  received: unknown,
+): never {
+  const shown = typeof received === "string"
+    ? JSON.stringify(received)
+    : Deno.inspect(received);
+  throw new ErrorClass(
+    `Cannot listen as '${name}' must be ${must}: received ${shown}`,
+  );
+}
+
+/** Refuses what is neither a function nor left out. */
+export function checkCallback(name: string, callback: unknown): void {
+  if (callback != null && typeof callback !== "function") {
+    refuse(TypeError, name, "a function", callback);
+  }
+}
+
+/** Refuses a limit that is not a positive whole number or Infinity. */
+export function checkMaxConnections(max: number): void {
+  const must = "a positive integer or Infinity";
+  if (typeof max !== "number") refuse(TypeError, "maxConnections", must, max);
+  if (max !== Infinity && !(Number.isInteger(max) && max > 0)) {
+    refuse(RangeError, "maxConnections", must, max);
+  }
+}
+
+/** Refuses a wait that a timer cannot keep. */
+export function checkTimeout(timeout: number): void {
+  if (typeof timeout !== "number") {
+    throw new TypeError(
+      `Cannot shut down as 'timeout' must be a number: received ${timeout}`,
+    );
+  }
+  if (!(timeout >= 0 && (timeout <= MAX_TIMEOUT || timeout === Infinity))) {
+    throw new RangeError(
+      `Cannot shut down as 'timeout' must be from 0 to ${MAX_TIMEOUT} ms or Infinity: received ${timeout}`,
+    );
+  }
+}
+
+/** Refuses options and callbacks that no listener can be made with. */
+export function checkOptions(options: CheckedOptions, callback: unknown): void {
+  if (typeof options !== "object" || options === null) {
+    refuse(TypeError, "options", "an object", options);
+  }
+  checkCallback("callback", callback);
+  checkCallback("onAcceptError", options.onAcceptError);
+  checkCallback("onConnectionError", options.onConnectionError);
+  const { flags = 0, maxConnections = Infinity, overflow, signal } = options;
+  checkFlags(flags, "listen");
+  checkMaxConnections(maxConnections);
+  if (overflow !== undefined && overflow !== "queue" && overflow !== "reject") {
+    refuse(TypeError, "overflow", '"queue" or "reject"', overflow);
+  }
+  for (const name of ["noDelay", "keepAlive"] as const) {
+    const value = options[name];
+    if (value !== undefined && typeof value !== "boolean") {
+      refuse(TypeError, name, "a boolean", value);
+    }
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    refuse(TypeError, "signal", "an AbortSignal", signal);
+  }
+  if (
+    (flags & LEV_OPT_BIND_IPV6ONLY) !== 0 &&
+    (flags & LEV_OPT_BIND_IPV4_AND_IPV6) !== 0
+  ) {
+    throw new TypeError(
+      "Cannot listen as LEV_OPT_BIND_IPV6ONLY and LEV_OPT_BIND_IPV4_AND_IPV6 exclude each other",
+    );
+  }
+}
+
+/** Refuses TCP options where Deno has none for the connections. */
+export function checkTransport(
+  options: CheckedOptions,
+  transport: string,
+): void {
+  if (transport === "tcp") return;
+  for (const name of ["noDelay", "keepAlive"] as const) {
+    if (options[name]) {
+      throw new Deno.errors.NotSupported(
+        `Cannot listen as '${name}' is not supported with ${transport}: Deno sets it on plain TCP connections only`,
+      );
+    }
+  }
+}
+
+/**
+ * Checks everything, and gives back the options for `Deno.listen` with the flags
+ * worked into them.
+ */
+export function bindOptions<T extends object>(
+  options: T,
+  callback: unknown,
+): T {
+  checkOptions(options, callback);
+  const bind: BindOptions = { ...options };
+  const { transport = "tcp", flags = 0 } = bind;
+  if (!["tcp", "unix", "vsock"].includes(transport)) {
+    refuse(TypeError, "transport", '"tcp", "unix" or "vsock"', transport);
+  }
+  checkTransport(bind, transport);
+  if (flags & LEV_OPT_DEFERRED_ACCEPT) {
+    throw new Deno.errors.NotSupported(
+      "Cannot listen as LEV_OPT_DEFERRED_ACCEPT is not supported yet",
+    );
+  }
+  if (transport !== "tcp") refuseTcpFlags(flags, transport);
+  bindBacklog(bind);
+  bindReusePort(bind, flags);
+  bindAddressFamily(bind, flags);
+  return bind as T;
+}
+
+/** A Unix socket has no port to reuse and no address family to choose. */
+function refuseTcpFlags(flags: number, transport: string): void {
+  for (
+    const [name, bit] of Object.entries({
+      LEV_OPT_REUSEABLE,
+      LEV_OPT_REUSEABLE_PORT,
+      LEV_OPT_BIND_IPV6ONLY,
+      LEV_OPT_BIND_IPV4_AND_IPV6,
+    })
+  ) {
+    if (flags & bit) {
+      throw new TypeError(
+        `Cannot listen as ${name} is a flag of TCP: the transport is ${
+          JSON.stringify(transport)
+        }`,
+      );
+    }
+  }
+}
+
+/** evconnlistener_new_bind's `backlog`: negative picks a default, and 0 fails. */
+function bindBacklog(bind: BindOptions): void {
+  const { tcpBacklog } = bind;
+  if (tcpBacklog === undefined) return;
+  const must = "a positive integer, or negative for Deno's default";
+  if (typeof tcpBacklog !== "number") {
+    refuse(TypeError, "tcpBacklog", must, tcpBacklog);
+  }
+  if (
+    !Number.isInteger(tcpBacklog) || tcpBacklog === 0 ||
+    tcpBacklog > MAX_BACKLOG
+  ) {
+    refuse(RangeError, "tcpBacklog", must, tcpBacklog);
+  }
+  if (tcpBacklog < 0) delete bind.tcpBacklog;
+}
+
+/**
+ * Without `--unstable-net`, asking Deno for `reusePort` ends the process with
+ * status 70, and no `catch` sees it. `Deno.listenDatagram` exists exactly when
+ * the flag was given.
+ */
+function bindReusePort(bind: BindOptions, flags: number): void {
+  if (flags & LEV_OPT_REUSEABLE_PORT) bind.reusePort = true;
+  if (bind.reusePort && !("listenDatagram" in Deno)) {
+    throw new Deno.errors.NotSupported(
+      "Cannot listen as LEV_OPT_REUSEABLE_PORT ('reusePort') needs Deno's --unstable-net flag",
+    );
+  }
+}
+
+/** IPV6_V6ONLY cannot be set on Deno; what can be had without it is the address. */
+function bindAddressFamily(bind: BindOptions, flags: number): void {
+  const only6 = (flags & LEV_OPT_BIND_IPV6ONLY) !== 0;
+  const both = (flags & LEV_OPT_BIND_IPV4_AND_IPV6) !== 0;
+  if (!only6 && !both) return;
+  const name = only6 ? "LEV_OPT_BIND_IPV6ONLY" : "LEV_OPT_BIND_IPV4_AND_IPV6";
+  if (both && Deno.build.os === "windows") {
+    throw new Deno.errors.NotSupported(
+      `Cannot listen as ${name} is not supported on Windows: Deno cannot turn IPV6_V6ONLY off`,
+    );
+  }
+  const hostname = bind.hostname ??= "::";
+  const address = canonicalIpv6(hostname);
+  // An IPv4-mapped address is an IPv4 socket in disguise.
+  if (address === undefined || address.startsWith("::ffff:")) {
+    throw new TypeError(
+      `Cannot listen as ${name} needs an IPv6 address as 'hostname': received ${
+        JSON.stringify(hostname)
+      }`,
+    );
+  }
+  if (only6 && address === "::") {
+    throw new Deno.errors.NotSupported(
+      `Cannot listen as ${name} is not supported with '::': Deno cannot turn IPV6_V6ONLY on. A specific IPv6 address takes IPv6 only`,
+    );
+  }
+}
+
+/** The one way to write an IPv6 address, or undefined if it is something else. */
+function canonicalIpv6(hostname: string): string | undefined {
+  // A URL knows no zone, as in fe80::1%eth0; the zone does not change the family.
+  const address = String(hostname).replace(/^\[(.*)\]$/, "$1").replace(
+    /%.*$/,
+    "",
+  );
+  const url = URL.parse(`http://[${address}]`);
+  return url?.hostname.slice(1, -1);
+}

@@ -1,0 +1,1049 @@
+/**
+ * The connection listener: {@linkcode listen}, {@linkcode listenTls} and the
+ * {@linkcode ConnListener} that both of them make.
+ *
+ * Two ideas carry it. *Demand*: an accept is in flight only while somebody wants
+ * a connection. *Holds*: independent reasons not to accept right now. What
+ * follows from them is *parking*: Deno cannot cancel an accept without closing
+ * the socket, so the one connection that it brings when nobody wants it any more
+ * is kept, and delivered first when accepting goes on.
+ *
+ * @module
+ */
+import {
+  errorCode,
+  isClosedHere,
+  isPeerGoneBeforeAccept,
+  isPeerGoneWhileServed,
+} from "./failures.ts";
+import { LEV_OPT_CLOSE_ON_FREE, LEV_OPT_DISABLED } from "./flags.ts";
+import { Handover } from "./handover.ts";
+import {
+  bindOptions,
+  checkCallback,
+  checkMaxConnections,
+  checkOptions,
+  checkTimeout,
+  checkTransport,
+} from "./listen_options.ts";
+
+/**
+ * Called once for each connection, in the order in which they were accepted:
+ * `evconnlistener_cb`. If it returns a promise, the listener counts the
+ * connection as active until the promise settles and closes it then. If it
+ * returns nothing, the connection is the callback's.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @typeParam D The type of the data given along with the callback.
+ *
+ * @example Usage
+ * ```ts
+ * import { type ConnectionCallback, listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const greet: ConnectionCallback<Deno.TcpConn, string> = async (conn, _listener, name) => {
+ *   await conn.write(new TextEncoder().encode(`hello ${name}`));
+ * };
+ * await using listener = listen({ hostname: "127.0.0.1", port: 0 }, greet, "world");
+ *
+ * using client = await Deno.connect(listener.addr);
+ * assertEquals(await new Response(client.readable).text(), "hello world");
+ * ```
+ */
+export type ConnectionCallback<
+  C extends Deno.Conn = Deno.TcpConn,
+  D = undefined,
+> = (conn: C, listener: ConnListener<C>, data: D) => void | Promise<void>;
+
+/**
+ * Told that accepting failed for a reason of the listener's own, such as
+ * `error.code === "EMFILE"`: `evconnlistener_errorcb`. Accepting is tried again
+ * after a wait, unless the hook ends or pauses the listener. Clients that go
+ * away before they are accepted are never reported.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @typeParam D The type of the data given along with the connection callback.
+ *
+ * @example Usage
+ * ```ts
+ * import { type AcceptErrorCallback, listen } from "@evconn/listener";
+ *
+ * const stop: AcceptErrorCallback = (error, listener) => {
+ *   console.error("Shutting down:", error);
+ *   listener.shutdown();
+ * };
+ * await using _listener = listen({ port: 0, onAcceptError: stop });
+ * ```
+ */
+export type AcceptErrorCallback<
+  C extends Deno.Conn = Deno.TcpConn,
+  D = unknown,
+> = (error: Error, listener: ConnListener<C>, data: D) => void;
+
+/**
+ * Told what a connection callback threw, or what its promise rejected with. The
+ * connection is closed by then.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ *
+ * @example Usage
+ * ```ts
+ * import { type ConnectionErrorCallback, listen } from "@evconn/listener";
+ *
+ * const log: ConnectionErrorCallback = (error, conn) => {
+ *   console.error(`${conn.remoteAddr.hostname}:`, error);
+ * };
+ * await using _listener = listen({ port: 0, onConnectionError: log });
+ * ```
+ */
+export type ConnectionErrorCallback<C extends Deno.Conn = Deno.TcpConn> = (
+  error: unknown,
+  conn: C,
+  listener: ConnListener<C>,
+) => void;
+
+/**
+ * Options of a listener, beside those of `Deno.listen`.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ *
+ * @example Usage
+ * ```ts
+ * import { listen, type ListenerOptions } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const options: ListenerOptions = { maxConnections: 1000, noDelay: true };
+ * await using listener = listen({ port: 0, ...options });
+ * assertEquals(listener.maxConnections, 1000);
+ * ```
+ */
+export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
+  /**
+   * `LEV_OPT_*` flags, combined with `|`.
+   *
+   * @default {0}
+   */
+  flags?: number;
+  /**
+   * The most connections at a time whose callback's promise is still pending.
+   *
+   * @default {Infinity}
+   */
+  maxConnections?: number;
+  /**
+   * What happens to clients at the limit: `"queue"` leaves them in the kernel's
+   * queue until there is room, `"reject"` accepts and closes them at once.
+   *
+   * @default {"queue"}
+   */
+  overflow?: "queue" | "reject";
+  /**
+   * Whether to set `TCP_NODELAY` on accepted connections. TCP only.
+   *
+   * @default {false}
+   */
+  noDelay?: boolean;
+  /**
+   * Whether to set `SO_KEEPALIVE` on accepted connections. TCP only.
+   *
+   * @default {false}
+   */
+  keepAlive?: boolean;
+  /** When aborted, the listener does `shutdown({ timeout: 0 })`. */
+  signal?: AbortSignal;
+  /**
+   * Told of accept failures, as by `setErrorCallback()`. Without it, each
+   * episode of failures is one `console.warn`.
+   */
+  onAcceptError?: AcceptErrorCallback<C, unknown>;
+  /**
+   * Told of callbacks that fail. Without it, their errors go to
+   * `console.error`, except those that only say that the peer went away or that
+   * a shutdown cut the connection off.
+   */
+  onConnectionError?: ConnectionErrorCallback<C>;
+}
+
+/**
+ * Counts since the listener was made, and what it has in hand now. All are
+ * numbers of connections, except `acceptErrors`.
+ *
+ * @example Usage
+ * ```ts
+ * import { listen, type ListenerStats } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using listener = listen({ port: 0 });
+ * const stats: ListenerStats = listener.stats;
+ * assertEquals(stats.accepted, 0);
+ * ```
+ */
+export interface ListenerStats {
+  /** Accepted: delivered, rejected, or parked. */
+  accepted: number;
+  /** Now active: the promise that their callback returned is pending. */
+  active: number;
+  /** Now parked, waiting until accepting goes on: 0 or 1. */
+  parked: number;
+  /** Closed at once because of `maxConnections` with `overflow: "reject"`. */
+  rejected: number;
+  /** Clients that were gone before they could be accepted. */
+  aborted: number;
+  /** Failures to accept for other reasons, which the error hook was told. */
+  acceptErrors: number;
+  /** Connections whose callback threw or rejected. */
+  connectionErrors: number;
+}
+
+/**
+ * How a shutdown went.
+ *
+ * @example Usage
+ * ```ts
+ * import { listen, type ShutdownResult } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const result: ShutdownResult = await listen({ port: 0 }).shutdown();
+ * assertEquals(result, { completed: 0, aborted: 0 });
+ * ```
+ */
+export interface ShutdownResult {
+  /** How many active connections ended by themselves during the shutdown. */
+  completed: number;
+  /** How many were cut off when the timeout was over. */
+  aborted: number;
+}
+
+/** The first wait after a failed accept, in ms: long enough not to spin. */
+const MIN_BACKOFF = 5;
+/** The longest wait, in ms: how late a listener may notice that descriptors are back. */
+const MAX_BACKOFF = 1000;
+/**
+ * So many vanished clients in a row are taken in one go. After them the listener
+ * waits MIN_BACKOFF, so that not even a socket on which every accept fails can
+ * keep the event loop from turning.
+ */
+const ABORTED_IN_ONE_GO = 256;
+/** The length of the kernel's queue that Deno asks for by default. */
+const DENO_BACKLOG = 511;
+
+// Holds, as bits. CLOSED is the one that is never released.
+const PAUSED = 1;
+const FULL = 2;
+const BACKOFF = 4;
+const CLOSED = 8;
+
+/**
+ * A `Deno.Listener` with a few more verbs: libevent's `evconnlistener`.
+ *
+ * {@linkcode listen} and {@linkcode listenTls} make one; the constructor makes
+ * one around a listener that you already have (`evconnlistener_new`). Take its
+ * connections with a callback, with `for await`, or with `accept()`. After its
+ * end every method is a quiet no-op, except `accept()`, which rejects.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @typeParam A The address's type, which follows the connection's.
+ *
+ * @example Adopting a listener
+ * ```ts
+ * import { ConnListener } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const socket = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+ * await using listener = new ConnListener(socket, { maxConnections: 10 }, async (conn) => {
+ *   await conn.write(new TextEncoder().encode("hello"));
+ * });
+ *
+ * using client = await Deno.connect(listener.addr);
+ * assertEquals(await new Response(client.readable).text(), "hello");
+ * ```
+ */
+export class ConnListener<
+  C extends Deno.Conn = Deno.TcpConn,
+  A extends Deno.Addr = C["localAddr"],
+> implements Deno.Listener<C, A>, AsyncDisposable {
+  /** The `LEV_OPT_*` flags that the listener was made with. */
+  readonly flags: number;
+  #socket: Deno.Listener<C, A>;
+  readonly #options: ListenerOptions<C>;
+  readonly #backlog: number;
+  #maxConnections: number;
+  #onAcceptError: AcceptErrorCallback<C, unknown> | null;
+
+  // Demand: a callback is set, or somebody waits. Waiters get undefined at the end.
+  #callback: ConnectionCallback<C, unknown> | null = null;
+  #data: unknown;
+  readonly #waiting: ((conn: C | undefined) => void)[] = [];
+
+  // Holds: why nothing is accepted now.
+  #holds = 0;
+  #backoff = MIN_BACKOFF;
+  #backoffTimer: ReturnType<typeof setTimeout> | undefined;
+  #abortedInARow = 0;
+
+  // The accept in flight; once its connection is parked, the promise that has it.
+  #accepting: Promise<C> | undefined;
+  #parked = false;
+  #running = false; // the accept loop
+  #idle = false; // nobody wants what is in flight: it must not keep the process alive
+  #refed = true; // by ref() and unref()
+
+  // Connections whose callback's promise is pending. A collection, because the
+  // limit counts them and shutdown() must be able to reach them.
+  readonly #active = new Set<C>();
+  #completed = 0; // connections whose callback ended by itself
+  #cut = 0; // connections that shutdown() closed under their callback
+  #stats = {
+    accepted: 0,
+    rejected: 0,
+    aborted: 0,
+    acceptErrors: 0,
+    connectionErrors: 0,
+  };
+
+  #draining = false;
+  readonly #ending = new AbortController();
+  #released: Promise<void> | undefined; // set at the end; settles when the socket is gone
+  #gone = false;
+  readonly #finished = Promise.withResolvers<void>();
+
+  /**
+   * Makes a listener around a socket that is already listening:
+   * `evconnlistener_new`. Flags that are about making the socket have no effect
+   * on one that is made.
+   *
+   * @param socket What to accept from. It is the listener's from now on.
+   * @param options The listener's options.
+   * @param callback Called for each connection. Without one, nothing is accepted
+   * until there is one, or until somebody iterates or calls `accept()`.
+   * @param data Given to the callback and to the accept error hook.
+   * @throws {TypeError} If an option or the callback is of a wrong type.
+   * @throws {RangeError} If `flags` has unknown bits, or `maxConnections` is
+   * neither a positive integer nor `Infinity`.
+   * @throws {Deno.errors.NotSupported} If `noDelay` or `keepAlive` is set and the
+   * transport is not TCP.
+   */
+  constructor(
+    socket: Deno.Listener<C, A>,
+    options: ListenerOptions<C> = {},
+    // deno-lint-ignore no-explicit-any
+    callback?: ConnectionCallback<C, any> | null,
+    data?: unknown,
+  ) {
+    checkOptions(options, callback);
+    checkTransport(options, socket.addr.transport);
+    this.#socket = socket;
+    this.#options = options;
+    this.flags = options.flags ?? 0;
+    this.#maxConnections = options.maxConnections ?? Infinity;
+    this.#onAcceptError = options.onAcceptError ?? null;
+    const { tcpBacklog = -1 } = options as { tcpBacklog?: number };
+    this.#backlog = tcpBacklog < 0 ? DENO_BACKLOG : tcpBacklog;
+    if (this.flags & LEV_OPT_DISABLED) this.#holds |= PAUSED;
+    if (options.signal) this.#follow(options.signal);
+    this.setCallback(callback ?? null, data);
+  }
+
+  #follow(signal: AbortSignal): void {
+    const abort = () => void this.shutdown({ timeout: 0 });
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort);
+    this.finished.then(() => signal.removeEventListener("abort", abort));
+  }
+
+  /**
+   * What is listened on: `evconnlistener_get_fd`. After `detach()`, or `free()`
+   * without `LEV_OPT_CLOSE_ON_FREE`, what goes on listening.
+   */
+  get socket(): Deno.Listener<C, A> {
+    return this.#socket;
+  }
+
+  /** The address that is listened on. */
+  get addr(): A {
+    return this.#socket.addr;
+  }
+
+  /** Whether the listener is listening, paused, draining for `shutdown()`, or at its end. */
+  get state(): "listening" | "paused" | "draining" | "closed" {
+    if (this.#holds & CLOSED) return "closed";
+    if (this.#draining) return "draining";
+    return this.#holds & PAUSED ? "paused" : "listening";
+  }
+
+  /**
+   * Why nothing is accepted now: `"paused"` by `pause()`, `"full"` by
+   * `maxConnections`, `"backoff"` after a failed accept. Accepting goes on when
+   * none is left.
+   */
+  get holds(): readonly ("paused" | "full" | "backoff")[] {
+    if (this.#holds & CLOSED) return [];
+    const holds: ("paused" | "full" | "backoff")[] = [];
+    if (this.#holds & PAUSED) holds.push("paused");
+    if (this.#holds & FULL) holds.push("full");
+    if (this.#holds & BACKOFF) holds.push("backoff");
+    return holds;
+  }
+
+  /** Counts since the listener was made: a snapshot. */
+  get stats(): ListenerStats {
+    return {
+      ...this.#stats,
+      active: this.#active.size,
+      parked: this.#parked ? 1 : 0,
+    };
+  }
+
+  /** Aborted when closing or draining begins, so that handlers can wind down. */
+  get signal(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /**
+   * Settles at the listener's end: closed or detached, the address free, and no
+   * callback running. Never rejects.
+   */
+  get finished(): Promise<void> {
+    return this.#finished.promise;
+  }
+
+  /**
+   * The most connections at a time whose callback's promise is pending. May be
+   * changed at any time; a lower limit closes nothing, it lets them end.
+   *
+   * @throws {TypeError} When set to anything but a number.
+   * @throws {RangeError} When set to a number that is neither a positive integer
+   * nor `Infinity`.
+   */
+  get maxConnections(): number {
+    return this.#maxConnections;
+  }
+
+  set maxConnections(max: number) {
+    checkMaxConnections(max);
+    this.#maxConnections = max;
+    this.#count();
+  }
+
+  /**
+   * Sets the callback and its data together, or takes them away:
+   * `evconnlistener_set_cb`. Connections that are parked or in the kernel's queue
+   * go to the new callback.
+   *
+   * @param callback Called for each connection from now on; `null` leaves
+   * connections waiting.
+   * @param data Given to the callback and to the accept error hook.
+   * @throws {TypeError} If `callback` is neither a function nor `null`, or if an
+   * `accept()` is waiting.
+   */
+  setCallback<D = undefined>(
+    callback: ConnectionCallback<C, D> | null,
+    data?: D,
+  ): void {
+    checkCallback("callback", callback);
+    if (this.#holds & CLOSED) return;
+    if (callback !== null && this.#waiting.length > 0) {
+      throw new TypeError("Cannot set a callback as an accept() is waiting");
+    }
+    this.#callback = callback as ConnectionCallback<C, unknown> | null;
+    this.#data = data;
+    this.#update();
+  }
+
+  /**
+   * Sets the accept error hook, or takes it away: `evconnlistener_set_error_cb`.
+   *
+   * @param callback Told of failures to accept from now on; with `null`, each
+   * episode of failures is one `console.warn`.
+   * @throws {TypeError} If `callback` is neither a function nor `null`.
+   */
+  setErrorCallback(callback: AcceptErrorCallback<C, unknown> | null): void {
+    checkCallback("onAcceptError", callback);
+    this.#onAcceptError = callback;
+  }
+
+  /**
+   * Takes the next connection. Calls that wait at the same time are served in
+   * order.
+   *
+   * @returns The connection, which is the caller's.
+   * @throws {TypeError} If a callback is set: it gets every connection.
+   * @throws {Deno.errors.BadResource} If the listener is, or comes to, its end.
+   */
+  accept(): Promise<C> {
+    return new Promise((resolve, reject) => {
+      this.#wait((conn) => {
+        if (conn !== undefined) resolve(conn);
+        else reject(new Deno.errors.BadResource("Listener has been closed"));
+      });
+    });
+  }
+
+  /**
+   * Iterates over the connections until the listener's end. What the loop has
+   * not asked for waits in the kernel's queue. Leaving the loop closes the
+   * listener, as with `Deno.listen`.
+   *
+   * @returns An iterator whose connections are the caller's.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<C> {
+    return {
+      next: () =>
+        new Promise<IteratorResult<C>>((resolve) => {
+          this.#wait((conn) => {
+            if (conn !== undefined) resolve({ value: conn, done: false });
+            else resolve({ value: undefined, done: true });
+          });
+        }),
+      return: async (value) => {
+        await this.close();
+        return { value, done: true };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  #wait(waiter: (conn: C | undefined) => void): void {
+    if (this.#holds & CLOSED) return waiter(undefined);
+    if (this.#callback !== null) {
+      throw new TypeError("Cannot accept as a callback gets every connection");
+    }
+    this.#waiting.push(waiter);
+    this.#update();
+  }
+
+  get #wanted(): boolean {
+    return this.#holds === 0 &&
+      (this.#callback !== null || this.#waiting.length > 0);
+  }
+
+  /** Called after every change of demand or holds, by whomever. */
+  #update(): void {
+    const wanted = this.#wanted;
+    const idle = !wanted && this.#accepting !== undefined;
+    if (idle !== this.#idle) {
+      this.#idle = idle;
+      this.#keepAlive();
+    }
+    if (wanted && !this.#running) this.#run();
+  }
+
+  /** The accept loop: one at a time, and only while a connection is wanted. */
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#wanted) {
+      let conn: C;
+      try {
+        // The one await per connection. A parked connection is already there.
+        conn = await (this.#accepting ??= this.#socket.accept());
+      } catch (error) {
+        this.#acceptFailed(error);
+        continue;
+      }
+      if (this.#holds & CLOSED) break; // close() or detach() has taken it
+      if (!this.#parked) this.#stats.accepted++;
+      this.#backoff = MIN_BACKOFF;
+      this.#abortedInARow = 0;
+      // Whatever happened during the await is looked at here, and only here.
+      this.#parked = !this.#wanted;
+      if (this.#parked) break;
+      this.#accepting = undefined;
+      this.#deliver(conn);
+    }
+    this.#running = false;
+  }
+
+  /** Hands a connection over. Whatever a callback throws ends here. */
+  #deliver(conn: C): void {
+    const { noDelay, keepAlive, overflow } = this.#options;
+    try {
+      if (noDelay) (conn as Deno.Conn as Deno.TcpConn).setNoDelay();
+      if (keepAlive) (conn as Deno.Conn as Deno.TcpConn).setKeepAlive();
+      if (this.#callback === null) {
+        this.#waiting.shift()?.(conn);
+      } else if (overflow === "reject" && this.#atLimit) {
+        this.#stats.rejected++;
+        conn[Symbol.dispose]();
+      } else {
+        const handled = this.#callback(conn, this, this.#data);
+        // Only a promise makes the connection ours to count and to close.
+        if (isPromise(handled)) this.#serve(conn, handled);
+      }
+    } catch (error) {
+      this.#connectionFailed(error, conn);
+    }
+  }
+
+  /** Counts a connection until its callback's promise settles, and closes it then. */
+  async #serve(conn: C, handled: Promise<void>): Promise<void> {
+    this.#active.add(conn);
+    this.#count();
+    try {
+      await handled;
+    } catch (error) {
+      this.#connectionFailed(error, conn);
+    }
+    conn[Symbol.dispose](); // no error if the callback has closed it
+    this.#active.delete(conn);
+    if (this.#cut === 0) this.#completed++;
+    this.#holds &= ~BACKOFF; // its descriptor is free again
+    this.#count();
+    this.#settle();
+  }
+
+  get #atLimit(): boolean {
+    return this.#active.size >= this.#maxConnections;
+  }
+
+  /** Looks at the limit again, after a change on either side of it. */
+  #count(): void {
+    if (this.#atLimit && this.#options.overflow !== "reject") {
+      this.#holds |= FULL;
+    } else {
+      this.#holds &= ~FULL;
+    }
+    this.#update();
+  }
+
+  #connectionFailed(error: unknown, conn: C): void {
+    conn[Symbol.dispose]();
+    this.#stats.connectionErrors++;
+    const hook = this.#options.onConnectionError;
+    if (hook) {
+      report(() => hook(error, conn, this));
+    } else if (
+      !isPeerGoneWhileServed(error) && !(this.#cut > 0 && isClosedHere(error))
+    ) {
+      console.error("Error in a connection callback:", error);
+    }
+  }
+
+  #acceptFailed(error: unknown): void {
+    this.#accepting = undefined;
+    if (this.#holds & CLOSED) return;
+    if (error instanceof Deno.errors.BadResource) {
+      this.close(); // its owner closed the socket itself
+    } else if (isPeerGoneBeforeAccept(error)) {
+      this.#stats.aborted++;
+      if (++this.#abortedInARow % ABORTED_IN_ONE_GO === 0) {
+        this.#backOff(MIN_BACKOFF);
+      }
+    } else {
+      this.#stats.acceptErrors++;
+      const first = this.#backoff === MIN_BACKOFF;
+      this.#backOff(this.#backoff);
+      this.#backoff = Math.min(this.#backoff * 2, MAX_BACKOFF);
+      this.#reportAcceptError(toError(error), first);
+    }
+  }
+
+  #reportAcceptError(error: Error, first: boolean): void {
+    const hook = this.#onAcceptError;
+    if (hook !== null) {
+      report(() => hook(error, this, this.#data));
+    } else if (first) {
+      console.warn(
+        `Cannot accept on ${formatAddr(this.addr)}, trying again:`,
+        errorCode(error) ?? error,
+      );
+    }
+  }
+
+  /** Waits without accepting, unless one of the connections ends before that. */
+  #backOff(delay: number): void {
+    clearTimeout(this.#backoffTimer);
+    this.#holds |= BACKOFF;
+    this.#backoffTimer = setTimeout(() => {
+      this.#holds &= ~BACKOFF;
+      this.#update();
+    }, delay);
+    if (!this.#refed) Deno.unrefTimer(this.#backoffTimer);
+  }
+
+  /**
+   * Stops accepting: `evconnlistener_disable`. The socket stays open; clients
+   * that connect wait in the kernel's queue. While it is paused, the listener
+   * does not keep the process alive.
+   */
+  pause(): void {
+    this.#holds |= PAUSED;
+    this.#update();
+  }
+
+  /** Goes on accepting after `pause()`: `evconnlistener_enable`. */
+  resume(): void {
+    this.#holds &= ~PAUSED;
+    this.#update();
+  }
+
+  /**
+   * Closes the socket. Nothing is delivered any more, a parked connection is
+   * closed, iterations end and waiting `accept()` calls reject. Connections that
+   * are being served are left alone.
+   *
+   * @returns A promise that resolves when the address can be listened on again.
+   */
+  close(): Promise<void> {
+    if (this.#released === undefined) {
+      const accepting = this.#end();
+      const late = accepting?.then((conn) => conn[Symbol.dispose]());
+      this.#released = this.#release(late, closeSocket(this.#socket));
+      this.#ending.abort();
+    }
+    return this.#released;
+  }
+
+  /**
+   * Closes the listener with care: takes and delivers the connections that the
+   * kernel has already completed, closes the socket, and waits for the active
+   * connections. `state` is `"draining"` from the beginning, and `signal` is
+   * aborted.
+   *
+   * @param options How long to wait.
+   * @param options.timeout After so many ms the connections that are still
+   * active are closed, at 0 at once. Default: `Infinity`.
+   * @param options.drainBacklog Whether to deliver what the kernel has completed.
+   * Not done while paused or without a callback. Default: `true`.
+   * @returns How many connections completed, and how many were cut off.
+   * @throws {TypeError} If `timeout` is not a number.
+   * @throws {RangeError} If `timeout` is negative, NaN, or above 2³¹ - 1 and not
+   * `Infinity`.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const listener = listen({ hostname: "127.0.0.1", port: 0 }, async (conn) => {
+   *   await conn.write(new TextEncoder().encode("hello"));
+   * });
+   * using client = await Deno.connect(listener.addr);
+   * assertEquals(await listener.shutdown(), { completed: 1, aborted: 0 });
+   * assertEquals(await new Response(client.readable).text(), "hello");
+   * ```
+   */
+  async shutdown(
+    options: { timeout?: number; drainBacklog?: boolean } = {},
+  ): Promise<ShutdownResult> {
+    const { timeout = Infinity, drainBacklog = true } = options;
+    checkTimeout(timeout);
+    const completed = this.#completed;
+    const expired = Promise.withResolvers<void>();
+    const timer = timeout === Infinity
+      ? undefined
+      : setTimeout(expired.resolve, timeout);
+    this.#draining = true;
+    this.#ending.abort();
+    if (drainBacklog && timeout > 0) {
+      await Promise.race([this.#drain(), expired.promise]);
+    }
+    const released = this.close();
+    if (timeout > 0) await Promise.race([this.finished, expired.promise]);
+    clearTimeout(timer);
+    this.#cutOff();
+    await released;
+    return { completed: this.#completed - completed, aborted: this.#cut };
+  }
+
+  /**
+   * Lets the accept loop empty the kernel's queue: it is empty when an accept
+   * stays in flight while the event loop turns. What comes after the drain has
+   * begun stands behind a queue's length of others, and is not waited for.
+   */
+  async #drain(): Promise<void> {
+    const taken = () => this.#stats.accepted + this.#stats.aborted;
+    const enough = taken() + this.#backlog + 1;
+    while (
+      this.#callback !== null && (this.#holds & (PAUSED | CLOSED)) === 0 &&
+      taken() < enough
+    ) {
+      const accepting = this.#accepting;
+      const held = this.#holds !== 0;
+      // Twice: a timer may come before what the same turn brings.
+      await turn(held ? MIN_BACKOFF : 0);
+      await turn(0);
+      if (!held && accepting && accepting === this.#accepting) return;
+    }
+  }
+
+  #cutOff(): void {
+    if (this.#cut === 0) this.#cut = this.#active.size;
+    for (const conn of this.#active) conn[Symbol.dispose]();
+  }
+
+  /**
+   * Ends the listener and gives the socket back, still listening. What is parked
+   * or in flight is not lost: the returned listener yields it first.
+   *
+   * @returns A listener on the same socket.
+   */
+  detach(): Deno.Listener<C, A> {
+    if (this.#released === undefined) {
+      const accepting = this.#end();
+      if (accepting) this.#socket = new Handover(this.#socket, accepting);
+      this.#released = this.#release();
+    }
+    return this.#socket;
+  }
+
+  /**
+   * Frees the listener: `evconnlistener_free`. With `LEV_OPT_CLOSE_ON_FREE` that
+   * is `close()`, without it `detach()`; `socket` then goes on listening.
+   */
+  free(): void {
+    if (this.flags & LEV_OPT_CLOSE_ON_FREE) this.close();
+    else this.detach();
+  }
+
+  /** Ends demand, and gives whatever is parked or in flight to the caller. */
+  #end(): Promise<C> | undefined {
+    const accepting = this.#accepting;
+    this.#accepting = undefined;
+    this.#parked = false;
+    this.#callback = null;
+    this.#data = undefined;
+    this.#holds |= CLOSED;
+    clearTimeout(this.#backoffTimer);
+    for (const waiter of this.#waiting.splice(0)) waiter(undefined);
+    return accepting;
+  }
+
+  async #release(...last: unknown[]): Promise<void> {
+    await Promise.allSettled(last);
+    this.#gone = true;
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#gone && this.#active.size === 0) this.#finished.resolve();
+  }
+
+  /** Makes the listener keep the process alive while it accepts, as it does by default. */
+  ref(): void {
+    this.#refed = true;
+    this.#keepAlive();
+    if (this.#backoffTimer !== undefined) Deno.refTimer(this.#backoffTimer);
+  }
+
+  /**
+   * Lets the process end although the listener accepts. On a TLS listener, Deno
+   * cannot do it for an accept that is in flight.
+   */
+  unref(): void {
+    this.#refed = false;
+    this.#keepAlive();
+    if (this.#backoffTimer !== undefined) Deno.unrefTimer(this.#backoffTimer);
+  }
+
+  #keepAlive(): void {
+    if (this.#holds & CLOSED) return;
+    if (this.#refed && !this.#idle) this.#socket.ref();
+    else this.#socket.unref();
+  }
+
+  /** `close()`, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** `shutdown()`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  /** One line for `console.log`. */
+  [Symbol.for("Deno.customInspect")](
+    inspect: typeof Deno.inspect,
+    options: Deno.InspectOptions,
+  ): string {
+    const { state, holds, stats } = this;
+    const line = { addr: formatAddr(this.addr), state, holds, ...stats };
+    return `ConnListener ${
+      inspect(line, { ...options, compact: true, breakLength: Infinity })
+    }`;
+  }
+}
+
+/**
+ * `Deno.listen` that no client can end: `evconnlistener_new_bind`. Takes
+ * `Deno.listen`'s own options and the listener's. A negative `tcpBacklog` is
+ * Deno's default. Deno's own errors, such as `AddrInUse`, pass through.
+ *
+ * @typeParam D The type of `data`.
+ * @param options Where to listen, and the listener's options.
+ * @param callback Called for each connection. Without one, nothing is accepted
+ * until there is one, or until somebody iterates or calls `accept()`.
+ * @param data Given to the callback and to the accept error hook.
+ * @returns A listener, already listening.
+ * @throws {TypeError} If an option or the callback is of a wrong type, if flags
+ * exclude each other, or if a flag of TCP is set for another transport.
+ * @throws {RangeError} If `flags` has unknown bits, `maxConnections` is neither a
+ * positive integer nor `Infinity`, or `tcpBacklog` is 0 or no integer.
+ * @throws {Deno.errors.NotSupported} If Deno cannot do what a flag asks for:
+ * `explainFlags()` says why.
+ *
+ * @example Callback
+ * ```ts
+ * import { listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using listener = listen({ hostname: "127.0.0.1", port: 0 }, async (conn) => {
+ *   await conn.write(new TextEncoder().encode("hello"));
+ * });
+ *
+ * using client = await Deno.connect(listener.addr);
+ * assertEquals(await new Response(client.readable).text(), "hello");
+ * ```
+ *
+ * @example Iterator
+ * ```ts
+ * import { listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const listener = listen({ hostname: "127.0.0.1", port: 0 });
+ * using client = await Deno.connect(listener.addr);
+ * for await (const conn of listener) {
+ *   assertEquals(conn.remoteAddr, client.localAddr);
+ *   conn.close();
+ *   break; // closes the listener
+ * }
+ * ```
+ */
+export function listen<D = undefined>(
+  options: Deno.TcpListenOptions & { transport?: "tcp" } & ListenerOptions,
+  callback?: ConnectionCallback<Deno.TcpConn, D> | null,
+  data?: D,
+): ConnListener<Deno.TcpConn>;
+/**
+ * The same for a Unix socket.
+ *
+ * @typeParam D The type of `data`.
+ * @param options Where to listen, and the listener's options.
+ * @param callback Called for each connection.
+ * @param data Given to the callback and to the accept error hook.
+ * @returns A listener, already listening.
+ */
+export function listen<D = undefined>(
+  options:
+    & Deno.UnixListenOptions
+    & { transport: "unix" }
+    & ListenerOptions<Deno.UnixConn>,
+  callback?: ConnectionCallback<Deno.UnixConn, D> | null,
+  data?: D,
+): ConnListener<Deno.UnixConn, Deno.UnixAddr>;
+/**
+ * The same for a VSOCK socket.
+ *
+ * @typeParam D The type of `data`.
+ * @param options Where to listen, and the listener's options.
+ * @param callback Called for each connection.
+ * @param data Given to the callback and to the accept error hook.
+ * @returns A listener, already listening.
+ */
+export function listen<D = undefined>(
+  options:
+    & Deno.VsockListenOptions
+    & { transport: "vsock" }
+    & ListenerOptions<Deno.VsockConn>,
+  callback?: ConnectionCallback<Deno.VsockConn, D> | null,
+  data?: D,
+): ConnListener<Deno.VsockConn, Deno.VsockAddr>;
+export function listen(
+  // deno-lint-ignore no-explicit-any
+  options: any,
+  // deno-lint-ignore no-explicit-any
+  callback?: ConnectionCallback<any, any> | null,
+  data?: unknown,
+  // deno-lint-ignore no-explicit-any
+): ConnListener<any, any> {
+  const socket = Deno.listen(bindOptions(options, callback));
+  return new ConnListener(socket, options, callback, data);
+}
+
+/**
+ * `Deno.listenTls` that no client can end. Takes its own options and the
+ * listener's. The handshake takes place when the connection is first read or
+ * written, so a client that never finishes it holds up nobody else.
+ *
+ * @typeParam D The type of `data`.
+ * @param options Where to listen, the certificate and its key, and the
+ * listener's options. `noDelay` and `keepAlive` are not to be had with TLS.
+ * @param callback Called for each connection.
+ * @param data Given to the callback and to the accept error hook.
+ * @returns A listener, already listening.
+ * @throws {TypeError} As {@linkcode listen}, and if there is no certificate or key.
+ * @throws {RangeError} As {@linkcode listen}.
+ * @throws {Deno.errors.NotSupported} As {@linkcode listen}, and if `noDelay` or
+ * `keepAlive` is set.
+ *
+ * @example Usage
+ * ```ts no-eval
+ * import { listenTls } from "@evconn/listener";
+ *
+ * await using listener = listenTls({
+ *   port: 8443,
+ *   cert: await Deno.readTextFile("cert.pem"),
+ *   key: await Deno.readTextFile("key.pem"),
+ * }, async (conn) => {
+ *   await conn.write(new TextEncoder().encode("hello"));
+ * });
+ * await listener.finished;
+ * ```
+ */
+export function listenTls<D = undefined>(
+  options:
+    & Deno.ListenTlsOptions
+    & Deno.TlsCertifiedKeyPem
+    & ListenerOptions<Deno.TlsConn>,
+  callback?: ConnectionCallback<Deno.TlsConn, D> | null,
+  data?: D,
+): ConnListener<Deno.TlsConn> {
+  const bind = bindOptions(options, callback);
+  checkTransport(options, "TLS");
+  return new ConnListener(Deno.listenTls(bind), options, callback, data);
+}
+
+/** Calls a hook. What it throws, at once or later, must not end the process. */
+function report(hook: () => unknown): void {
+  Promise.try(hook).catch((error) => {
+    console.error("Error in a hook of a listener:", error);
+  });
+}
+
+function isPromise(value: unknown): value is Promise<void> {
+  return typeof (value as Promise<void> | undefined)?.then === "function";
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+/** Closes a socket that may be closed already. */
+function closeSocket(socket: { close(): unknown }): unknown {
+  try {
+    return socket.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
+  }
+}
+
+/** Lets the event loop turn. */
+function turn(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function formatAddr(addr: Deno.Addr): string {
+  switch (addr.transport) {
+    case "tcp":
+    case "udp":
+      return addr.hostname.includes(":")
+        ? `[${addr.hostname}]:${addr.port}`
+        : `${addr.hostname}:${addr.port}`;
+    case "vsock":
+      return `vsock:${addr.cid}:${addr.port}`;
+    default:
+      return addr.path;
+  }
+}
