@@ -46,7 +46,7 @@ import {
  * };
  * await using listener = listen({ hostname: "127.0.0.1", port: 0 }, greet, "world");
  *
- * using client = await Deno.connect(listener.addr);
+ * using client = await Deno.connect({ port: listener.addr.port });
  * assertEquals(await new Response(client.readable).text(), "hello world");
  * ```
  */
@@ -254,7 +254,7 @@ const CLOSED = 8;
  *   await conn.write(new TextEncoder().encode("hello"));
  * });
  *
- * using client = await Deno.connect(listener.addr);
+ * using client = await Deno.connect({ port: listener.addr.port });
  * assertEquals(await new Response(client.readable).text(), "hello");
  * ```
  */
@@ -719,7 +719,7 @@ export class ConnListener<
    * const listener = listen({ hostname: "127.0.0.1", port: 0 }, async (conn) => {
    *   await conn.write(new TextEncoder().encode("hello"));
    * });
-   * using client = await Deno.connect(listener.addr);
+   * using client = await Deno.connect({ port: listener.addr.port });
    * assertEquals(await listener.shutdown(), { completed: 1, aborted: 0 });
    * assertEquals(await new Response(client.readable).text(), "hello");
    * ```
@@ -893,7 +893,7 @@ export class ConnListener<
  *   await conn.write(new TextEncoder().encode("hello"));
  * });
  *
- * using client = await Deno.connect(listener.addr);
+ * using client = await Deno.connect({ port: listener.addr.port });
  * assertEquals(await new Response(client.readable).text(), "hello");
  * ```
  *
@@ -903,7 +903,7 @@ export class ConnListener<
  * import { assertEquals } from "@std/assert";
  *
  * const listener = listen({ hostname: "127.0.0.1", port: 0 });
- * using client = await Deno.connect(listener.addr);
+ * using client = await Deno.connect({ port: listener.addr.port });
  * for await (const conn of listener) {
  *   assertEquals(conn.remoteAddr, client.localAddr);
  *   conn.close();
@@ -979,17 +979,19 @@ export function listen(
  * `keepAlive` is set.
  *
  * @example Usage
- * ```ts no-eval
+ * ```ts
  * import { listenTls } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
  *
- * await using listener = listenTls({
- *   port: 8443,
- *   cert: await Deno.readTextFile("cert.pem"),
- *   key: await Deno.readTextFile("key.pem"),
- * }, async (conn) => {
+ * const cert = await Deno.readTextFile("tests/testdata/localhost.crt");
+ * const key = await Deno.readTextFile("tests/testdata/localhost.key");
+ * await using listener = listenTls({ port: 0, cert, key }, async (conn) => {
  *   await conn.write(new TextEncoder().encode("hello"));
  * });
- * await listener.finished;
+ *
+ * const { port } = listener.addr;
+ * using client = await Deno.connectTls({ hostname: "localhost", port, caCerts: [cert] });
+ * assertEquals(await new Response(client.readable).text(), "hello");
  * ```
  */
 export function listenTls<D = undefined>(

@@ -12,7 +12,7 @@
  *
  * await using listener = listen({ hostname: "127.0.0.1", port: 0 });
  *
- * using client = await Deno.connect(listener.addr);
+ * using client = await Deno.connect({ port: listener.addr.port });
  * for await (const conn of listener) {
  *   assertEquals(conn.remoteAddr.port, client.localAddr.port);
  *   conn.close();
@@ -31,7 +31,7 @@
  *   await conn.write(new TextEncoder().encode("hello"));
  * });
  *
- * using client = await Deno.connect(listener.addr);
+ * using client = await Deno.connect({ port: listener.addr.port });
  * assertEquals(await new Response(client.readable).text(), "hello");
  * ```
  *
