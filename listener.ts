@@ -387,11 +387,9 @@ export class ConnListener<
 
   /** Counts since the listener was made: a snapshot. */
   get stats(): ListenerStats {
-    return {
-      ...this.#stats,
-      active: this.#active.size,
-      parked: this.#parked ? 1 : 0,
-    };
+    const { accepted, ...failed } = this.#stats;
+    const active = this.#active.size;
+    return { accepted, active, parked: this.#parked ? 1 : 0, ...failed };
   }
 
   /** Aborted when closing or draining begins, so that handlers can wind down. */
@@ -687,6 +685,8 @@ export class ConnListener<
    */
   close(): Promise<void> {
     if (this.#released === undefined) {
+      // The end of an accept in flight is waited for, whoever else may not be.
+      if (this.#idle || !this.#refed) this.#socket.ref();
       const accepting = this.#end();
       const late = accepting?.then((conn) => conn[Symbol.dispose]());
       this.#released = this.#release(late, closeSocket(this.#socket));
