@@ -364,10 +364,13 @@ export class ConnListener<
     return this.#socket.addr;
   }
 
-  /** Whether the listener is listening, paused, draining for `shutdown()`, or at its end. */
+  /**
+   * `"draining"` is from `shutdown()` until the last active connection has ended
+   * or has been cut off.
+   */
   get state(): "listening" | "paused" | "draining" | "closed" {
-    if (this.#holds & CLOSED) return "closed";
     if (this.#draining) return "draining";
+    if (this.#holds & CLOSED) return "closed";
     return this.#holds & PAUSED ? "paused" : "listening";
   }
 
@@ -734,7 +737,7 @@ export class ConnListener<
     const timer = timeout === Infinity
       ? undefined
       : setTimeout(expired.resolve, timeout);
-    this.#draining = true;
+    this.#draining = this.#released === undefined;
     this.#ending.abort();
     if (drainBacklog && timeout > 0) {
       await Promise.race([this.#drain(), expired.promise]);
@@ -743,6 +746,7 @@ export class ConnListener<
     if (timeout > 0) await Promise.race([this.finished, expired.promise]);
     clearTimeout(timer);
     this.#cutOff();
+    this.#draining = false;
     await released;
     return { completed: this.#completed - completed, aborted: this.#cut };
   }
@@ -761,6 +765,8 @@ export class ConnListener<
     ) {
       const accepting = this.#accepting;
       const held = this.#holds !== 0;
+      // No descriptor is left, and none of ours is to come back.
+      if ((this.#holds & BACKOFF) !== 0 && this.#active.size === 0) return;
       // Twice: a timer may come before what the same turn brings.
       await turn(held ? MIN_BACKOFF : 0);
       await turn(0);

@@ -74,7 +74,7 @@ const listener = (() => {
         console.error(
           `Got an error ${number} (${text}) on the listener. Shutting down.`,
         );
-        listener.shutdown();
+        listener.shutdown({ drainBacklog: false });
       },
     }, echo);
   } catch (error) {

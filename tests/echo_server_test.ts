@@ -1,0 +1,183 @@
+/** examples/echo_server.ts, run as its user does. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { getAvailablePort } from "@std/net/get-available-port";
+import { ExampleProcess } from "./example_process.ts";
+
+const ANSWER = { hostname: "127.0.0.1" };
+
+function start(...args: string[]): ExampleProcess {
+  return new ExampleProcess("echo_server", args);
+}
+
+/** Writes everything while everything that comes back is read. */
+async function exchange(
+  conn: Deno.Conn,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  const echoed = new Response(conn.readable).bytes();
+  for (let sent = 0; sent < bytes.length;) {
+    sent += await conn.write(bytes.subarray(sent));
+  }
+  await conn.closeWrite();
+  return await echoed;
+}
+
+Deno.test("the echo server sends 8 MB back, and what was sent before the client's FIN", async () => {
+  const port = getAvailablePort();
+  await using server = start(String(port));
+  assertEquals(await server.line(), `Echoing on 0.0.0.0:${port}`);
+  const bytes = new Uint8Array(8 * 1024 * 1024);
+  for (let i = 0; i < bytes.length; i += 65536) {
+    crypto.getRandomValues(bytes.subarray(i, i + 65536));
+  }
+  const conn = await Deno.connect({ ...ANSWER, port });
+  const echoed = await exchange(conn, bytes);
+  assertEquals(echoed.length, bytes.length);
+  assert(echoed.every((byte, i) => byte === bytes[i]));
+});
+
+Deno.test("the echo server survives a client that resets", async () => {
+  const port = getAvailablePort();
+  await using server = start(String(port), "--hostname", "127.0.0.1");
+  assertEquals(await server.line(), `Echoing on 127.0.0.1:${port}`);
+  {
+    using rude = await Deno.connect({ ...ANSWER, port });
+    await rude.write(new Uint8Array(100_000)); // closing with unread echoes resets
+  }
+  const conn = await Deno.connect({ ...ANSWER, port });
+  assertEquals(
+    await exchange(conn, new Uint8Array([1, 2, 3])),
+    new Uint8Array([1, 2, 3]),
+  );
+  server.kill("SIGTERM");
+  assertEquals((await server.output()).stderr, "");
+});
+
+Deno.test("the echo server refuses what is not a port", async () => {
+  for (
+    const port of [
+      "0",
+      "65536",
+      "-1",
+      "80.5",
+      "echo",
+      "",
+      "1e3",
+      "0x50",
+      " 80",
+      "NaN",
+    ]
+  ) {
+    const { code, stdout, stderr } = await start(port).output();
+    assertEquals([port, code, stdout, stderr], [port, 1, "", "Invalid port\n"]);
+  }
+});
+
+Deno.test("the echo server refuses an option that it does not have, and shows its help", async () => {
+  const unknown = await start("--prot", "7000").output();
+  assertEquals([unknown.code, unknown.stderr], [1, "Unknown option: --prot\n"]);
+  const help = await start("--help").output();
+  assertEquals(help.code, 0);
+  assertStringIncludes(help.stdout, "Usage: echo_server.ts [options] [port]");
+});
+
+Deno.test("the echo server says so when the port is in use", async () => {
+  using taken = Deno.listen({ hostname: "0.0.0.0", port: 0 });
+  const { port } = taken.addr;
+  const { code, stdout, stderr } = await start(String(port)).output();
+  assertEquals([code, stdout], [1, ""]);
+  assertEquals(stderr.split("\n").length, 2, stderr); // one line and its end
+  assertStringIncludes(
+    stderr,
+    `Cannot listen on 0.0.0.0:${port}: Address already in use`,
+  );
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.test(`the echo server drains on ${signal} and exits with 0`, {
+    ignore: Deno.build.os === "windows",
+  }, async () => {
+    const port = getAvailablePort();
+    await using server = start(String(port));
+    await server.line();
+    const conn = await Deno.connect({ ...ANSWER, port });
+    const [first] = await Promise.all([
+      conn.read(new Uint8Array(1)),
+      conn.write(new Uint8Array([7])),
+    ]);
+    assertEquals(first, 1);
+    server.kill(signal);
+    // It stops listening, but serves the client that it has.
+    await refused(port);
+    assertEquals(
+      await exchange(conn, new Uint8Array([1, 2, 3])),
+      new Uint8Array([1, 2, 3]),
+    );
+    const { code, stderr } = await server.output();
+    assertEquals([code, stderr], [0, ""]);
+  });
+}
+
+Deno.test("the echo server ends at once on a second signal", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  const port = getAvailablePort();
+  await using server = start(String(port));
+  await server.line();
+  using conn = await Deno.connect({ ...ANSWER, port });
+  await Promise.all([
+    conn.read(new Uint8Array(1)),
+    conn.write(new Uint8Array([7])),
+  ]);
+  server.kill("SIGTERM");
+  await refused(port); // the first signal has arrived
+  server.kill("SIGINT");
+  assertEquals((await server.output()).code, 0);
+});
+
+Deno.test(
+  "the echo server shuts down on an accept error, with libevent's words",
+  {
+    ignore: Deno.build.os === "windows",
+  },
+  async () => {
+    const port = getAvailablePort();
+    await using server = new ExampleProcess(
+      "echo_server",
+      [String(port)],
+      ["--allow-net"],
+      {},
+      48,
+    );
+    await server.line();
+    const clients: Deno.Conn[] = [];
+    await refused(port, clients);
+    clients.forEach((client) => client.close());
+    const { code, stderr } = await server.output();
+    assertEquals(
+      [code, stderr],
+      [
+        0,
+        "Got an error 24 (Too many open files) on the listener. Shutting down.\n",
+      ],
+    );
+  },
+);
+
+/**
+ * Connects until nobody listens on the port any more, and keeps the connections
+ * if somebody wants them.
+ */
+async function refused(port: number, conns?: Deno.Conn[]): Promise<void> {
+  while (true) {
+    try {
+      const conn = await Deno.connect({ ...ANSWER, port });
+      if (conns) conns.push(conn);
+      else conn.close();
+    } catch (error) {
+      if (error instanceof Deno.errors.ConnectionRefused) return;
+      // Closing the socket resets whoever waits in its queue.
+      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+    }
+  }
+}
