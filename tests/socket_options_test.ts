@@ -1,7 +1,7 @@
 /** What the listener sets on sockets, read back from Linux itself. */
 import { assertEquals } from "@std/assert";
 import { listen } from "@evconn/listener";
-import { connect } from "./clients.ts";
+import { connect, until } from "./clients.ts";
 
 const ignore = Deno.build.os !== "linux";
 
@@ -96,6 +96,9 @@ Deno.test("a child process inherits neither the listener nor a connection", {
     stdout: "null",
     stderr: "null",
   }).spawn();
+  // Until it is sleep, it is still a copy of this process.
+  const name = () => Deno.readTextFileSync(`/proc/${child.pid}/comm`).trim();
+  await until(() => name() === "sleep");
   const descriptors = [...Deno.readDirSync(`/proc/${child.pid}/fd`)]
     .map(({ name }) => Deno.readLinkSync(`/proc/${child.pid}/fd/${name}`));
   const own = [...Deno.readDirSync("/proc/self/fd")].length;
