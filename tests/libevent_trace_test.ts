@@ -9,7 +9,7 @@
  */
 import { assertEquals } from "@std/assert";
 import {
-  ConnListener,
+  type ConnListener,
   LEV_OPT_CLOSE_ON_FREE,
   LEV_OPT_DISABLED,
   listen,
