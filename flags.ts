@@ -119,18 +119,32 @@ export const LEV_OPT_THREADSAFE: number = 1 << 4;
 export const LEV_OPT_DISABLED: number = 1 << 5;
 
 /**
- * A connection is delivered only when its first byte is there. Not supported
- * yet: `listen()` refuses it.
+ * A connection is delivered only when its first byte is there, in the order of
+ * first bytes; it gives that byte first. For protocols in which the client speaks
+ * first. A client that says nothing for 30 s is dropped, and so is one that goes
+ * away without a byte; both are counted in `stats.aborted`. Silent clients count
+ * toward `maxConnections`, and nobody waits for them. Not for adopted sockets and
+ * not for Unix sockets.
  *
  * @example Usage
  * ```ts
  * import { LEV_OPT_DEFERRED_ACCEPT, listen } from "@evconn/listener";
- * import { assertThrows } from "@std/assert";
+ * import { assertEquals } from "@std/assert";
  *
- * assertThrows(
- *   () => listen({ port: 0, flags: LEV_OPT_DEFERRED_ACCEPT }),
- *   Deno.errors.NotSupported,
- * );
+ * await using listener = listen({
+ *   hostname: "127.0.0.1",
+ *   port: 0,
+ *   flags: LEV_OPT_DEFERRED_ACCEPT,
+ * }, async (conn) => {
+ *   const buffer = new Uint8Array(16);
+ *   const length = await conn.read(buffer); // need not wait
+ *   await conn.write(buffer.subarray(0, length ?? 0));
+ * });
+ *
+ * using _silent = await Deno.connect({ port: listener.addr.port });
+ * using client = await Deno.connect({ port: listener.addr.port });
+ * await client.write(new TextEncoder().encode("hello"));
+ * assertEquals(await new Response(client.readable).text(), "hello");
  * ```
  */
 export const LEV_OPT_DEFERRED_ACCEPT: number = 1 << 6;
@@ -280,9 +294,9 @@ const REPORTS: readonly FlagReport[] = [
   {
     name: "LEV_OPT_DEFERRED_ACCEPT",
     bit: LEV_OPT_DEFERRED_ACCEPT,
-    support: "unsupported",
+    support: "listener",
     detail:
-      "Deno does not expose TCP_DEFER_ACCEPT, and the listener does not wait for a first byte itself yet.",
+      "Deno does not expose TCP_DEFER_ACCEPT, so the listener itself accepts and waits for the first byte, 30 s at most. Not for an adopted socket, an error with a Unix socket.",
   },
   {
     name: "LEV_OPT_REUSEABLE_PORT",

@@ -2,19 +2,21 @@ import { isClosedHere } from "./failures.ts";
 
 /**
  * A listening socket that changes hands while an accept is in flight. Deno
- * cannot cancel that accept, so the connection it brings goes to the next owner:
- * it is what the first `accept()` yields.
+ * cannot cancel that accept, so the connection it brings goes to the next owner,
+ * as does what was accepted and not delivered: that is what `accept()` yields
+ * first.
  */
 export class Handover<C extends Deno.Conn, A extends Deno.Addr>
   implements Deno.Listener<C, A> {
   readonly #socket: Deno.Listener<C, A>;
-  #first: Promise<C> | undefined;
+  readonly #first: Promise<C>[];
   #refed = true;
 
-  constructor(socket: Deno.Listener<C, A>, first: Promise<C>) {
+  constructor(socket: Deno.Listener<C, A>, first: Promise<C>[]) {
     this.#socket = socket;
     this.#first = first;
-    first.catch(() => {}); // what it says is found out again by the next accept
+    // Why one of them failed is found out again by the accept after it.
+    for (const conn of first) conn.catch(() => {});
     // Until somebody asks for it, the accept must not keep the process alive.
     socket.unref();
   }
@@ -24,11 +26,10 @@ export class Handover<C extends Deno.Conn, A extends Deno.Addr>
   }
 
   accept(): Promise<C> {
-    const first = this.#first;
+    const first = this.#first.shift();
     if (first === undefined) return this.#socket.accept();
-    this.#first = undefined;
     if (this.#refed) this.#socket.ref();
-    return first.catch(() => this.#socket.accept());
+    return first.catch(() => this.accept());
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<C> {
@@ -52,14 +53,15 @@ export class Handover<C extends Deno.Conn, A extends Deno.Addr>
   }
 
   close(): void {
-    this.#first?.then((conn) => conn[Symbol.dispose](), () => {});
-    this.#first = undefined;
+    for (const first of this.#first.splice(0)) {
+      first.then((conn) => conn[Symbol.dispose](), () => {});
+    }
     this.#socket.close();
   }
 
   ref(): void {
     this.#refed = true;
-    if (this.#first === undefined) this.#socket.ref();
+    if (this.#first.length === 0) this.#socket.ref();
   }
 
   unref(): void {

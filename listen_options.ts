@@ -143,11 +143,6 @@ export function bindOptions<T extends object>(
     refuse(TypeError, "transport", '"tcp", "unix" or "vsock"', transport);
   }
   checkTransport(bind, transport);
-  if (flags & LEV_OPT_DEFERRED_ACCEPT) {
-    throw new Deno.errors.NotSupported(
-      "Cannot listen as LEV_OPT_DEFERRED_ACCEPT is not supported yet",
-    );
-  }
   if (transport !== "tcp") refuseTcpFlags(flags, transport);
   bindBacklog(bind);
   bindReusePort(bind, flags);
@@ -155,11 +150,12 @@ export function bindOptions<T extends object>(
   return bind as T;
 }
 
-/** A Unix socket has no port to reuse and no address family to choose. */
+/** On a Unix socket these fail in libevent, too: setsockopt() refuses them. */
 function refuseTcpFlags(flags: number, transport: string): void {
   for (
     const [name, bit] of Object.entries({
       LEV_OPT_REUSEABLE,
+      LEV_OPT_DEFERRED_ACCEPT,
       LEV_OPT_REUSEABLE_PORT,
       LEV_OPT_BIND_IPV6ONLY,
       LEV_OPT_BIND_IPV4_AND_IPV6,

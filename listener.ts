@@ -16,7 +16,12 @@ import {
   isPeerGoneBeforeAccept,
   isPeerGoneWhileServed,
 } from "./failures.ts";
-import { LEV_OPT_CLOSE_ON_FREE, LEV_OPT_DISABLED } from "./flags.ts";
+import { SilentConns } from "./first_byte.ts";
+import {
+  LEV_OPT_CLOSE_ON_FREE,
+  LEV_OPT_DEFERRED_ACCEPT,
+  LEV_OPT_DISABLED,
+} from "./flags.ts";
 import { Handover } from "./handover.ts";
 import {
   bindOptions,
@@ -179,7 +184,10 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
  * ```
  */
 export interface ListenerStats {
-  /** Accepted: delivered, rejected, or parked. */
+  /**
+   * Accepted: delivered, rejected, or parked; with `LEV_OPT_DEFERRED_ACCEPT` also
+   * those that are silent, or went away without a byte.
+   */
   accepted: number;
   /** Now active: the promise that their callback returned is pending. */
   active: number;
@@ -187,7 +195,11 @@ export interface ListenerStats {
   parked: number;
   /** Closed at once because of `maxConnections` with `overflow: "reject"`. */
   rejected: number;
-  /** Clients that were gone before they could be accepted. */
+  /**
+   * Clients that were gone before they could be accepted; with
+   * `LEV_OPT_DEFERRED_ACCEPT` also those that went away without a byte, or were
+   * sent away for their silence.
+   */
   aborted: number;
   /** Failures to accept for other reasons, which the error hook was told. */
   acceptErrors: number;
@@ -226,6 +238,9 @@ const MAX_BACKOFF = 1000;
 const ABORTED_IN_ONE_GO = 256;
 /** The length of the kernel's queue that Deno asks for by default. */
 const DENO_BACKLOG = 511;
+
+/** Sockets that listen() made: only these may wait for a first byte. */
+const madeHere = new WeakSet<Deno.Listener>();
 
 // Holds, as bits. CLOSED is the one that is never released.
 const PAUSED = 1;
@@ -301,6 +316,9 @@ export class ConnListener<
     connectionErrors: 0,
   };
 
+  // With LEV_OPT_DEFERRED_ACCEPT, connections that are not delivered yet.
+  readonly #silent: SilentConns<C> | undefined;
+
   #draining = false;
   readonly #ending = new AbortController();
   #released: Promise<void> | undefined; // set at the end; settles when the socket is gone
@@ -317,7 +335,8 @@ export class ConnListener<
    * @param callback Called for each connection. Without one, nothing is accepted
    * until there is one, or until somebody iterates or calls `accept()`.
    * @param data Given to the callback and to the accept error hook.
-   * @throws {TypeError} If an option or the callback is of a wrong type.
+   * @throws {TypeError} If an option or the callback is of a wrong type, or with
+   * `LEV_OPT_DEFERRED_ACCEPT`, which is for `listen()` only.
    * @throws {RangeError} If `flags` has unknown bits, or `maxConnections` is
    * neither a positive integer nor `Infinity`.
    * @throws {Deno.errors.NotSupported} If `noDelay` or `keepAlive` is set and the
@@ -340,6 +359,20 @@ export class ConnListener<
     const { tcpBacklog = -1 } = options as { tcpBacklog?: number };
     this.#backlog = tcpBacklog < 0 ? DENO_BACKLOG : tcpBacklog;
     if (this.flags & LEV_OPT_DISABLED) this.#holds |= PAUSED;
+    if (this.flags & LEV_OPT_DEFERRED_ACCEPT) {
+      if (!madeHere.has(socket)) {
+        throw new TypeError(
+          "Cannot listen as LEV_OPT_DEFERRED_ACCEPT is not for an adopted socket",
+        );
+      }
+      this.#silent = new SilentConns(
+        () => this.#deliverHeard(),
+        () => {
+          this.#stats.aborted++;
+          this.#count();
+        },
+      );
+    }
     if (options.signal) this.#follow(options.signal);
     this.setCallback(callback ?? null, data);
   }
@@ -515,9 +548,12 @@ export class ConnListener<
     this.#update();
   }
 
+  get #demand(): boolean {
+    return this.#callback !== null || this.#waiting.length > 0;
+  }
+
   get #wanted(): boolean {
-    return this.#holds === 0 &&
-      (this.#callback !== null || this.#waiting.length > 0);
+    return this.#holds === 0 && this.#demand;
   }
 
   /** Called after every change of demand or holds, by whomever. */
@@ -529,6 +565,8 @@ export class ConnListener<
       this.#keepAlive();
     }
     if (wanted && !this.#running) this.#run();
+    // Not from inside resume() or setCallback(): as with what is parked.
+    if (this.#silent) queueMicrotask(() => this.#deliverHeard());
   }
 
   /** The accept loop: one at a time, and only while a connection is wanted. */
@@ -551,22 +589,42 @@ export class ConnListener<
       this.#parked = !this.#wanted;
       if (this.#parked) break;
       this.#accepting = undefined;
-      this.#deliver(conn);
+      if (this.#atLimit) this.#reject(conn); // else FULL would hold
+      else if (this.#silent === undefined) this.#deliver(conn);
+      else this.#defer(conn, this.#silent);
     }
     this.#running = false;
   }
 
+  #reject(conn: C): void {
+    this.#stats.rejected++;
+    conn[Symbol.dispose]();
+  }
+
+  /** Keeps a connection until its first byte is there. It counts toward the limit. */
+  #defer(conn: C, silent: SilentConns<C>): void {
+    silent.add(conn);
+    this.#count();
+  }
+
+  /** Delivers those that have spoken. They have their place already, full or not. */
+  #deliverHeard(): void {
+    while (this.#demand && (this.#holds & (PAUSED | CLOSED)) === 0) {
+      const conn = this.#silent?.shift();
+      if (conn === undefined) break;
+      this.#deliver(conn);
+      this.#count();
+    }
+  }
+
   /** Hands a connection over. Whatever a callback throws ends here. */
   #deliver(conn: C): void {
-    const { noDelay, keepAlive, overflow } = this.#options;
+    const { noDelay, keepAlive } = this.#options;
     try {
       if (noDelay) (conn as Deno.Conn as Deno.TcpConn).setNoDelay();
       if (keepAlive) (conn as Deno.Conn as Deno.TcpConn).setKeepAlive();
       if (this.#callback === null) {
         this.#waiting.shift()?.(conn);
-      } else if (overflow === "reject" && this.#atLimit) {
-        this.#stats.rejected++;
-        conn[Symbol.dispose]();
       } else {
         const handled = this.#callback(conn, this, this.#data);
         // Only a promise makes the connection ours to count and to close.
@@ -595,7 +653,8 @@ export class ConnListener<
   }
 
   get #atLimit(): boolean {
-    return this.#active.size >= this.#maxConnections;
+    const silent = this.#silent === undefined ? 0 : this.#silent.size;
+    return this.#active.size + silent >= this.#maxConnections;
   }
 
   /** Looks at the limit again, after a change on either side of it. */
@@ -687,12 +746,16 @@ export class ConnListener<
    * @returns A promise that resolves when the address can be listened on again.
    */
   close(): Promise<void> {
+    return this.#close((conn) => conn[Symbol.dispose]());
+  }
+
+  /** @param late What becomes of connections that are accepted but not delivered. */
+  #close(late: (conn: C) => void): Promise<void> {
     if (this.#released === undefined) {
       // The end of an accept in flight is waited for, whoever else may not be.
       if (this.#idle || !this.#refed) this.#socket.ref();
-      const accepting = this.#end();
-      const late = accepting?.then((conn) => conn[Symbol.dispose]());
-      this.#released = this.#release(late, closeSocket(this.#socket));
+      const inHand = this.#end().map(async (conn) => late(await conn));
+      this.#released = this.#release(closeSocket(this.#socket), ...inHand);
       this.#ending.abort();
     }
     return this.#released;
@@ -739,10 +802,12 @@ export class ConnListener<
       : setTimeout(expired.resolve, timeout);
     this.#draining = this.#released === undefined;
     this.#ending.abort();
-    if (drainBacklog && timeout > 0) {
+    const drained = drainBacklog && timeout > 0 &&
       await Promise.race([this.#drain(), expired.promise]);
-    }
-    const released = this.close();
+    // The accept in flight may have brought one more in the last moment.
+    const released = drained
+      ? this.#close((conn) => this.#deliverLast(conn))
+      : this.close();
     if (timeout > 0) await Promise.race([this.finished, expired.promise]);
     clearTimeout(timer);
     this.#cutOff();
@@ -755,8 +820,10 @@ export class ConnListener<
    * Lets the accept loop empty the kernel's queue: it is empty when an accept
    * stays in flight while the event loop turns. What comes after the drain has
    * begun stands behind a queue's length of others, and is not waited for.
+   *
+   * @returns Whether it went that far.
    */
-  async #drain(): Promise<void> {
+  async #drain(): Promise<boolean> {
     const taken = () => this.#stats.accepted + this.#stats.aborted;
     const enough = taken() + this.#backlog + 1;
     while (
@@ -766,12 +833,22 @@ export class ConnListener<
       const accepting = this.#accepting;
       const held = this.#holds !== 0;
       // No descriptor is left, and none of ours is to come back.
-      if ((this.#holds & BACKOFF) !== 0 && this.#active.size === 0) return;
+      if ((this.#holds & BACKOFF) !== 0 && this.#active.size === 0) {
+        return false;
+      }
       // Twice: a timer may come before what the same turn brings.
       await turn(held ? MIN_BACKOFF : 0);
       await turn(0);
-      if (!held && accepting && accepting === this.#accepting) return;
+      if (!held && accepting && accepting === this.#accepting) return true;
     }
+    return taken() >= enough;
+  }
+
+  #deliverLast(conn: C): void {
+    // There is no place for it, or nobody will hear it speak.
+    if (this.#atLimit || this.#silent) return conn[Symbol.dispose]();
+    this.#stats.accepted++;
+    this.#deliver(conn);
   }
 
   #cutOff(): void {
@@ -787,8 +864,8 @@ export class ConnListener<
    */
   detach(): Deno.Listener<C, A> {
     if (this.#released === undefined) {
-      const accepting = this.#end();
-      if (accepting) this.#socket = new Handover(this.#socket, accepting);
+      const inHand = this.#end();
+      if (inHand.length > 0) this.#socket = new Handover(this.#socket, inHand);
       this.#released = this.#release();
     }
     return this.#socket;
@@ -803,17 +880,17 @@ export class ConnListener<
     else this.detach();
   }
 
-  /** Ends demand, and gives whatever is parked or in flight to the caller. */
-  #end(): Promise<C> | undefined {
-    const accepting = this.#accepting;
+  /** Ends demand, and gives what is accepted but not delivered to the caller. */
+  #end(): Promise<C>[] {
+    const inHand = (this.#silent?.takeAll() ?? [])
+      .map((conn) => new Promise<C>((resolve) => resolve(conn)));
+    if (this.#accepting) inHand.push(this.#accepting);
     this.#accepting = undefined;
     this.#parked = false;
-    this.#callback = null;
-    this.#data = undefined;
     this.#holds |= CLOSED;
     clearTimeout(this.#backoffTimer);
     for (const waiter of this.#waiting.splice(0)) waiter(undefined);
-    return accepting;
+    return inHand;
   }
 
   async #release(...last: unknown[]): Promise<void> {
@@ -965,6 +1042,7 @@ export function listen(
   // deno-lint-ignore no-explicit-any
 ): ConnListener<any, any> {
   const socket = Deno.listen(bindOptions(options, callback));
+  madeHere.add(socket);
   return new ConnListener(socket, options, callback, data);
 }
 
@@ -1010,7 +1088,9 @@ export function listenTls<D = undefined>(
 ): ConnListener<Deno.TlsConn> {
   const bind = bindOptions(options, callback);
   checkTransport(options, "TLS");
-  return new ConnListener(Deno.listenTls(bind), options, callback, data);
+  const socket = Deno.listenTls(bind);
+  madeHere.add(socket);
+  return new ConnListener(socket, options, callback, data);
 }
 
 /** Calls a hook. What it throws, at once or later, must not end the process. */

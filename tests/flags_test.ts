@@ -46,7 +46,7 @@ Deno.test("explainFlags() says how each flag is supported", {
     LEV_OPT_REUSEABLE: "always",
     LEV_OPT_THREADSAFE: "always",
     LEV_OPT_DISABLED: "listener",
-    LEV_OPT_DEFERRED_ACCEPT: "unsupported",
+    LEV_OPT_DEFERRED_ACCEPT: "listener",
     LEV_OPT_REUSEABLE_PORT: "listen-option",
     LEV_OPT_BIND_IPV6ONLY: "listen-option",
     LEV_OPT_BIND_IPV4_AND_IPV6: "listen-option",

@@ -97,11 +97,6 @@ const BAD_BIND_OPTIONS: [Record<string, unknown>, ErrorClass, string][] = [
     `must be "tcp", "unix" or "vsock": received "udp"`,
   ],
   [
-    { flags: LEV_OPT_DEFERRED_ACCEPT },
-    Deno.errors.NotSupported,
-    "LEV_OPT_DEFERRED_ACCEPT is not supported",
-  ],
-  [
     { flags: LEV_OPT_BIND_IPV6ONLY, hostname: "127.0.0.1" },
     TypeError,
     `LEV_OPT_BIND_IPV6ONLY needs an IPv6 address as 'hostname': received "127.0.0.1"`,
@@ -138,6 +133,7 @@ const BAD_BIND_OPTIONS: [Record<string, unknown>, ErrorClass, string][] = [
   ],
   ...[
     LEV_OPT_REUSEABLE,
+    LEV_OPT_DEFERRED_ACCEPT,
     LEV_OPT_REUSEABLE_PORT,
     LEV_OPT_BIND_IPV4_AND_IPV6,
   ].map((flags): [Record<string, unknown>, ErrorClass, string] => [
@@ -201,6 +197,11 @@ Deno.test("ConnListener() refuses bad input and leaves the socket alone", async 
       message,
     );
   }
+  assertThrows(
+    () => new ConnListener(socket, { flags: LEV_OPT_DEFERRED_ACCEPT }),
+    TypeError,
+    "LEV_OPT_DEFERRED_ACCEPT is not for an adopted socket",
+  );
   using client = await connect(socket);
   using conn = await socket.accept();
   assertEquals(conn.remoteAddr, client.localAddr);

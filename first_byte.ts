@@ -1,0 +1,131 @@
+/**
+ * Waiting for a client to speak first (LEV_OPT_DEFERRED_ACCEPT). The kernel could
+ * wait itself (TCP_DEFER_ACCEPT), but Deno does not expose that. So the first
+ * bytes are read here, and put back in front of the connection.
+ */
+
+/** How long a client may say nothing, in ms: what libevent asks Linux for. */
+const MAX_SILENCE = 30_000;
+/**
+ * So much is read at first, in bytes. One would do; this much holds a short
+ * request whole, so that a handler's first read is as long as it would have been.
+ */
+const FIRST_READ = 1024;
+
+/** Accepted connections that nobody has been given yet. */
+export class SilentConns<C extends Deno.Conn> {
+  /** Those that have not spoken, with the timer that ends their silence. */
+  readonly #silent = new Map<C, ReturnType<typeof setTimeout>>();
+  /** Those that have spoken, in that order. */
+  readonly #heard: C[] = [];
+  readonly #onFirstByte: () => void;
+  readonly #onGone: () => void;
+
+  /**
+   * @param onFirstByte Called when one has spoken.
+   * @param onGone Called when one has gone away, or was sent away for its silence.
+   */
+  constructor(onFirstByte: () => void, onGone: () => void) {
+    this.#onFirstByte = onFirstByte;
+    this.#onGone = onGone;
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#silent.size + this.#heard.length;
+  }
+
+  /** Waits for a connection's first byte. */
+  async add(conn: C): Promise<void> {
+    const first = readSome(conn);
+    unread(conn, first);
+    this.#silent.set(
+      conn,
+      setTimeout(() => conn[Symbol.dispose](), MAX_SILENCE),
+    );
+    const spoken = await first.catch(() => null) !== null;
+    clearTimeout(this.#silent.get(conn));
+    if (!this.#silent.delete(conn)) return; // taken away meanwhile
+    if (spoken) {
+      this.#heard.push(conn);
+      this.#onFirstByte();
+    } else {
+      conn[Symbol.dispose]();
+      this.#onGone();
+    }
+  }
+
+  /** Takes the one that spoke first. */
+  shift(): C | undefined {
+    return this.#heard.shift();
+  }
+
+  /** Takes them all, those that have spoken before those that have not. */
+  takeAll(): C[] {
+    const all = [...this.#heard, ...this.#silent.keys()];
+    for (const timer of this.#silent.values()) clearTimeout(timer);
+    this.#silent.clear();
+    this.#heard.length = 0;
+    return all;
+  }
+}
+
+async function readSome(conn: Deno.Conn): Promise<Uint8Array | null> {
+  const buffer = new Uint8Array(FIRST_READ);
+  const length = await conn.read(buffer);
+  return length === null ? null : buffer.subarray(0, length);
+}
+
+/**
+ * Makes a connection give the bytes of a read that was too early before any
+ * others. It stays the object that it is: two of its members are covered until
+ * the bytes are gone, and everything else is Deno's.
+ */
+function unread(conn: Deno.Conn, first: Promise<Uint8Array | null>): void {
+  first.catch(() => {}); // whoever reads is told
+  let taken = 0;
+  const read = async (p: Uint8Array): Promise<number | null> => {
+    if (p.length === 0) return 0;
+    const bytes = await first;
+    if (bytes === null) return null;
+    if (taken === bytes.length) return conn.read(p); // another read took them
+    const part = bytes.subarray(taken, taken + p.length);
+    p.set(part);
+    taken += part.length;
+    if (taken === bytes.length) {
+      Reflect.deleteProperty(conn, "read");
+      if (stream === undefined) Reflect.deleteProperty(conn, "readable");
+    }
+    return part.length;
+  };
+  let stream: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
+  Object.defineProperties(conn, {
+    read: { configurable: true, value: read },
+    readable: { configurable: true, get: () => stream ??= readableOf(conn) },
+  });
+}
+
+/** A stream such as `conn.readable`, over `conn.read()`. */
+function readableOf(conn: Deno.Conn): ReadableStream<Uint8Array<ArrayBuffer>> {
+  return new ReadableStream({
+    type: "bytes",
+    autoAllocateChunkSize: 64 * 1024,
+    async pull(controller) {
+      const request = controller.byobRequest!;
+      try {
+        const length = await conn.read(request.view as Uint8Array);
+        if (length === null) {
+          conn[Symbol.dispose]();
+          controller.close();
+        }
+        request.respond(length ?? 0);
+      } catch (error) {
+        conn[Symbol.dispose]();
+        controller.error(error);
+      }
+    },
+    cancel() {
+      conn[Symbol.dispose]();
+    },
+  });
+}
