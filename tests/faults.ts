@@ -9,6 +9,7 @@
  * deno run -A tests/faults.ts reset 9876 20000  # clients that reset, 64 at a time
  * deno run -A tests/faults.ts hold 9876 10      # clients that say half of something
  * deno run -A tests/faults.ts serve [hook]      # an echo server on a free port
+ * deno run -A tests/faults.ts serve-unix a.sock # an echo server on a Unix socket
  * ```
  *
  * @module
@@ -29,11 +30,11 @@ export function moduleFlags(): string[] {
 /** A program that runs beside this one, and is killed when it goes out of scope. */
 export class Program implements AsyncDisposable {
   readonly pid: number;
+  /** How it ended. Everything that it wrote to stderr is there by then. */
   readonly status: Promise<Deno.CommandStatus>;
   /** What it has written to stderr up to now. */
   stderr = "";
   readonly #child: Deno.ChildProcess;
-  readonly #stderrEnd: Promise<void>;
   readonly #lines: AsyncIterator<string>;
 
   constructor(command: string, args: string[]) {
@@ -45,9 +46,9 @@ export class Program implements AsyncDisposable {
       env: { NO_COLOR: "1" },
     }).spawn();
     this.pid = this.#child.pid;
-    this.status = this.#child.status;
     this.#lines = lines(this.#child.stdout);
-    this.#stderrEnd = this.#collect();
+    this.status = Promise.all([this.#child.status, this.#collect()])
+      .then(([status]) => status);
   }
 
   /** A Deno program with the modules of this one, with at most so many descriptors. */
@@ -94,7 +95,7 @@ export class Program implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.kill();
-    await Promise.all([this.status, this.#stderrEnd]);
+    await this.status;
     while (!(await this.#lines.next()).done);
   }
 }
@@ -239,8 +240,16 @@ function serve(hook: boolean): void {
       console.log(`error ${(error as { code?: string }).code}`),
   };
   const bind = { hostname: "127.0.0.1", port: 0 };
+  // Deno's first look at signals takes descriptors, and comes some time after the
+  // start by itself: without any it would panic. So it is here, first.
+  Deno.addSignalListener("SIGTERM", () => listener.shutdown());
   const listener = listen({ ...bind, ...(hook ? options : {}) }, echo);
   console.log(`port ${listener.addr.port}`);
+}
+
+function serveUnix(path: string): void {
+  const listener = listen({ transport: "unix", path }, echo);
+  console.log(`path ${listener.addr.path}`);
 }
 
 if (import.meta.main) {
@@ -249,5 +258,6 @@ if (import.meta.main) {
   if (role === "reset") await resetClients(port, count);
   else if (role === "hold") await holdClients(port, count);
   else if (role === "serve") serve(args[0] === "hook");
+  else if (role === "serve-unix") serveUnix(args[0] ?? "");
   else throw new Error(`There is no such program: ${role}`);
 }
