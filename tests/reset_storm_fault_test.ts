@@ -17,10 +17,8 @@ const bind = { hostname: "127.0.0.1", port: 0, tcpBacklog: 4096 };
 
 /** Blocks the event loop half of the time until it is disposed of. */
 function blockHalfOfTheTime(): Disposable {
-  const timer = setInterval(() => {
-    const end = performance.now() + 20;
-    while (performance.now() < end);
-  }, 40);
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  const timer = setInterval(() => Atomics.wait(never, 0, 0, 20), 40);
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
