@@ -18,6 +18,7 @@ const PATIENCE = 10_000;
 const modules = [
   "@std/assert",
   "@std/cli/parse-args",
+  "@std/cli/unstable-progress-bar",
   "@std/net/get-available-port",
 ];
 

@@ -1,0 +1,500 @@
+/**
+ * Random clients against a listener that changes at random, and what has to hold
+ * all the same.
+ *
+ * ```sh
+ * deno task chaos                      # until 100,000 clients have connected
+ * deno task chaos --seconds 10 --seed 7
+ * ```
+ *
+ * It goes in rounds, each with a listener of its own that is ended with
+ * `shutdown()`: half of them after the clients have left, half of them under
+ * their hands. The seed decides what is tried; which of two events comes first is
+ * still up to the machine.
+ *
+ * @module
+ */
+import { ConnListener, type ShutdownResult } from "@evconn/listener";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { parseArgs } from "@std/cli/parse-args";
+import { ProgressBar } from "@std/cli/unstable-progress-bar";
+import net from "node:net";
+import {
+  descriptors,
+  echo,
+  roundTrip,
+  until,
+  writeAll,
+} from "../tests/faults.ts";
+
+const HELP = `Usage: chaos.ts [options]
+
+Random clients against a listener that changes at random. Fails if an invariant
+does not hold.
+
+Options:
+  --seconds N  Stop after N seconds (default: after 100,000 connections)
+  --seed S     Repeat the choices of another run (default: a random seed)
+  --help       Show this and exit`;
+
+const CONNECTIONS = 100_000;
+const LANES = 40;
+/** A client that has waited so long, in ms, has been forgotten. */
+const PATIENCE = 30_000;
+/** What may be left of a connection, in bytes: less than any object would take. */
+const FLAT = 16;
+
+/** What a run did and saw. */
+export interface ChaosReport {
+  seed: number;
+  rounds: number;
+  connections: number;
+  /** Clients that had an answer. */
+  answered: number;
+  /** Clients that had none, and whose connection was closed in good order. */
+  closed: number;
+  /** Clients that had none, and whose connection was reset. */
+  reset: number;
+  /** Clients that were never connected: their listener had ended. */
+  refused: number;
+  /** Clients that reset, stalled, or left before there was an answer. */
+  rude: number;
+  delivered: number;
+  rejected: number;
+  aborted: number;
+  /** Accept failures that were injected. */
+  injected: number;
+  cut: number;
+  /** Bytes of heap that a connection left behind; without `gc()` unknown. */
+  bytesPerConnection?: number;
+}
+
+type Random = () => number;
+type Handler = (conn: Deno.TcpConn) => void | Promise<void>;
+
+/** Numbers from 0 to 1 that follow from a seed: a Weyl sequence, well mixed. */
+function seeded(seed: number): Random {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
+    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+    return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
+  };
+}
+
+const pick = <T>(random: Random, from: readonly T[]): T =>
+  from[Math.floor(random() * from.length)]!;
+
+const pause = (ms: number) => new Promise<void>((go) => setTimeout(go, ms));
+
+/** A real listening socket some of whose accepts fail. */
+class FaultySocket implements Deno.Listener<Deno.TcpConn, Deno.NetAddr> {
+  /** How many of the accepts fail, from 0 to 1. */
+  rate = 0;
+  injected = 0;
+  injectedAborts = 0;
+  readonly #random: Random;
+  readonly #socket = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  get addr(): Deno.NetAddr {
+    return this.#socket.addr;
+  }
+
+  accept(): Promise<Deno.TcpConn> {
+    if (this.#random() >= this.rate) return this.#socket.accept();
+    const code = pick(this.#random, ["EMFILE", "ENOBUFS", "ECONNABORTED"]);
+    if (code === "ECONNABORTED") this.injectedAborts++;
+    else this.injected++;
+    return Promise.reject(Object.assign(new Error("injected"), { code }));
+  }
+
+  close = () => this.#socket.close();
+  ref = () => this.#socket.ref();
+  unref = () => this.#socket.unref();
+  [Symbol.asyncIterator] = () => this.#socket[Symbol.asyncIterator]();
+  [Symbol.dispose] = () => this.#socket[Symbol.dispose]();
+}
+
+/** Handlers to be swapped, each of which counts what it is given. */
+function handlers(count: () => void): Handler[] {
+  const once = async (conn: Deno.TcpConn) => {
+    const buffer = new Uint8Array(100);
+    const length = await conn.read(buffer);
+    if (length !== null) await writeAll(conn, buffer.subarray(0, length));
+  };
+  const fails = async (conn: Deno.TcpConn) => {
+    await conn.read(new Uint8Array(100));
+    throw new Error("a bug in a handler");
+  };
+  const hesitates = async (conn: Deno.TcpConn) => {
+    await pause(3);
+    await echo(conn);
+  };
+  const keeps = (conn: Deno.TcpConn) => void serve(conn);
+  return [echo, echo, once, fails, hesitates, keeps].map(
+    (handler) => (conn: Deno.TcpConn) => {
+      count();
+      return handler(conn);
+    },
+  );
+}
+
+/** Serves a connection that the listener does not look after. */
+async function serve(conn: Deno.TcpConn): Promise<void> {
+  await echo(conn).catch(() => {});
+  conn[Symbol.dispose]();
+}
+
+/** One listener from its beginning to its end, among clients. */
+class Round {
+  readonly #random: Random;
+  readonly #report: ChaosReport;
+  readonly #socket: FaultySocket;
+  readonly #listener: ConnListener;
+  readonly #handlers: Handler[];
+  readonly #iterated: boolean;
+  readonly #overflow: "queue" | "reject";
+  readonly #over = Promise.withResolvers<void>();
+  #ended = false;
+  #delivered = 0;
+  #told = 0;
+  #connected = 0;
+  #reset = 0;
+
+  constructor(random: Random, report: ChaosReport) {
+    this.#random = random;
+    this.#report = report;
+    this.#iterated = random() < 0.5;
+    this.#overflow = pick(random, ["queue", "reject"]);
+    this.#handlers = handlers(() => this.#delivered++);
+    this.#socket = new FaultySocket(random);
+    this.#listener = new ConnListener(
+      this.#socket,
+      {
+        maxConnections: pick(random, [1, 5, 20, 1000, Infinity]),
+        overflow: this.#overflow,
+        onAcceptError: () => this.#told++,
+        onConnectionError: () => {},
+      },
+      this.#iterated ? null : pick(random, this.#handlers),
+    );
+  }
+
+  async run(ms: number): Promise<void> {
+    const orderly = this.#random() < 0.5;
+    const loop = this.#iterated ? this.#iterate() : undefined;
+    const clients = Array.from({ length: LANES }, () => this.#lane());
+    const changes = this.#change();
+    await pause(ms);
+    this.#ended = true;
+    await changes;
+    let result: ShutdownResult;
+    if (orderly) {
+      this.#socket.rate = 0;
+      this.#listener.resume();
+      this.#over.resolve();
+      await Promise.all(clients);
+      result = await this.#listener.shutdown();
+    } else {
+      const timeout = Math.floor(this.#random() * 30);
+      result = await this.#listener.shutdown({ timeout });
+      this.#over.resolve();
+      await Promise.all(clients);
+    }
+    await Promise.all([loop, this.#listener.finished]);
+    this.#check(orderly, result);
+  }
+
+  async #iterate(): Promise<void> {
+    for await (const conn of this.#listener) {
+      this.#delivered++;
+      serve(conn);
+    }
+  }
+
+  /** Pauses, resumes, swaps, changes the limit, and lets accepts fail. */
+  async #change(): Promise<void> {
+    const listener = this.#listener;
+    const changes = [
+      () => listener.pause(),
+      () => listener.resume(),
+      () => listener.resume(),
+      () => {
+        if (!this.#iterated) {
+          listener.setCallback(pick(this.#random, this.#handlers));
+        }
+      },
+      () => {
+        listener.maxConnections = pick(this.#random, [1, 3, 30, 300, Infinity]);
+      },
+      () => {
+        this.#socket.rate = pick(this.#random, [0, 0, 0.01, 0.2]);
+      },
+    ];
+    while (!this.#ended) {
+      await pause(this.#random() * 10);
+      pick(this.#random, changes)();
+    }
+  }
+
+  async #lane(): Promise<void> {
+    const behaviours = [
+      () => this.#talk(),
+      () => this.#talk(),
+      () => this.#talk(),
+      () => this.#halfClose(),
+      () => this.#stall(),
+      () => this.#leave(),
+      () => this.#resets(),
+    ];
+    while (!this.#ended) await pick(this.#random, behaviours)();
+  }
+
+  async #connect(): Promise<Deno.TcpConn | undefined> {
+    try {
+      const { port } = this.#socket.addr;
+      const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+      this.#connected++;
+      return conn;
+    } catch {
+      this.#report.refused++;
+      // Let the others go on; nothing will change any more here.
+      await pause(1);
+    }
+  }
+
+  /** A client that stays: it must not be forgotten. */
+  async #stay(
+    during: (conn: Deno.TcpConn) => Promise<boolean>,
+  ): Promise<void> {
+    using conn = await this.#connect();
+    if (conn === undefined) return;
+    let forgotten = false;
+    const patience = setTimeout(() => {
+      forgotten = true;
+      conn.close();
+    }, PATIENCE);
+    try {
+      if (await during(conn)) this.#report.answered++;
+      else this.#report.closed++;
+    } catch (error) {
+      assert(!forgotten, "A client waited in vain");
+      assert(isReset(error), `Neither an answer nor an end: ${error}`);
+      this.#reset++;
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  #talk(): Promise<void> {
+    return this.#stay(async (conn) => {
+      const text = `${this.#random()}`;
+      const answer = await roundTrip(conn, text);
+      if (answer === "") return false;
+      assertEquals(answer, text);
+      // Whether more is answered is up to the handler.
+      const more = Math.floor(this.#random() * 4);
+      for (let i = 0; i < more; i++) {
+        if (await roundTrip(conn, text).catch(() => "") === "") break;
+      }
+      return true;
+    });
+  }
+
+  #halfClose(): Promise<void> {
+    return this.#stay(async (conn) => {
+      const text = `${this.#random()}`;
+      await writeAll(conn, new TextEncoder().encode(text));
+      await conn.closeWrite();
+      const answer = await readAll(conn);
+      if (answer !== "") assertEquals(answer, text);
+      return answer !== "";
+    });
+  }
+
+  async #stall(): Promise<void> {
+    using conn = await this.#connect();
+    if (conn === undefined) return;
+    this.#report.rude++;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const enough = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, this.#random() * 50);
+    });
+    await Promise.race([this.#over.promise, enough]);
+    clearTimeout(timer);
+  }
+
+  async #leave(): Promise<void> {
+    using conn = await this.#connect();
+    this.#report.rude++;
+    await conn?.write(new Uint8Array(10)).catch(() => {});
+  }
+
+  #resets(): Promise<void> {
+    const closed = Promise.withResolvers<void>();
+    const client = net.connect(this.#socket.addr.port, "127.0.0.1");
+    const speaks = this.#random() < 0.5;
+    client.once("connect", () => {
+      this.#connected++;
+      this.#report.rude++;
+      if (speaks) client.write("some", () => client.resetAndDestroy());
+      else client.resetAndDestroy();
+    });
+    client.once("error", () => {});
+    client.once("close", () => closed.resolve());
+    return closed.promise;
+  }
+
+  /** What has to hold at the end, whatever happened. */
+  #check(orderly: boolean, { aborted: cut }: ShutdownResult): void {
+    const { stats, state, holds } = this.#listener;
+    const { accepted, rejected, aborted, acceptErrors, active, parked } = stats;
+    assertEquals({ state, holds, active, parked }, {
+      state: "closed",
+      holds: [],
+      active: 0,
+      parked: 0,
+    });
+    // Accepted = delivered + rejected + parked and closed: at most one of these.
+    const leftParked = accepted - this.#delivered - rejected;
+    assert(leftParked === 0 || (leftParked === 1 && !orderly), `${leftParked}`);
+    assertEquals(acceptErrors, this.#told);
+    // Resets: those turned away unheard, those cut off, and those whom the
+    // system still had in its queue when the listener ended.
+    const gone = aborted - this.#socket.injectedAborts;
+    const unseen = Math.max(0, this.#connected - accepted - gone);
+    assertLessOrEqual(
+      this.#reset,
+      rejected + (orderly ? 0 : cut + unseen + leftParked + 1),
+    );
+    const report = this.#report;
+    report.rounds++;
+    report.connections += this.#connected;
+    report.reset += this.#reset;
+    report.delivered += this.#delivered;
+    report.rejected += rejected;
+    report.aborted += gone;
+    report.injected += this.#socket.injected;
+    report.cut += cut;
+  }
+}
+
+async function readAll(conn: Deno.TcpConn): Promise<string> {
+  const decoder = new TextDecoder();
+  const buffer = new Uint8Array(100);
+  let text = "";
+  for (let length; (length = await conn.read(buffer)) !== null;) {
+    text += decoder.decode(buffer.subarray(0, length), { stream: true });
+  }
+  return text;
+}
+
+function isReset(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.BrokenPipe ||
+    error instanceof Deno.errors.NotConnected;
+}
+
+/** The heap's size after a collection, or undefined without --expose-gc. */
+function heap(): number | undefined {
+  const { gc } = globalThis as { gc?: () => void };
+  if (gc === undefined) return undefined;
+  gc();
+  return Deno.memoryUsage().heapUsed;
+}
+
+/**
+ * Goes on until there is enough of it, and fails at the first invariant that does
+ * not hold.
+ *
+ * @param seed What is tried follows from it.
+ * @param progress Called after every round; returns whether to go on.
+ */
+export async function chaos(
+  seed: number,
+  progress: (report: ChaosReport) => boolean,
+): Promise<ChaosReport> {
+  const random = seeded(seed);
+  const counts = { answered: 0, closed: 0, reset: 0, refused: 0, rude: 0 };
+  const report: ChaosReport = {
+    ...{ seed, rounds: 0, connections: 0, ...counts, delivered: 0 },
+    ...{ rejected: 0, aborted: 0, injected: 0, cut: 0 },
+  };
+  // The first round outlasts whatever Deno opens late: half a second after its
+  // start it takes descriptors for signals.
+  await new Round(random, report).run(1000);
+  const open = Deno.build.os === "linux" ? descriptors() : undefined;
+  const used = heap();
+  const first = report.connections;
+
+  while (progress(report)) {
+    await new Round(random, report).run(100 + random() * 400);
+    if (open !== undefined) {
+      await until(() => descriptors() <= open, "all descriptors are closed");
+    }
+  }
+  const left = heap();
+  if (used !== undefined && left !== undefined) {
+    report.bytesPerConnection = (left - used) / (report.connections - first);
+  }
+  return report;
+}
+
+async function main(): Promise<void> {
+  const args = parseArgs(Deno.args, {
+    boolean: ["help"],
+    string: ["seconds", "seed"],
+    unknown: (arg) => {
+      console.error(`Unknown option: ${arg}`);
+      Deno.exit(1);
+    },
+  });
+  if (args.help) return console.log(HELP);
+  const seconds = args.seconds === undefined ? undefined : Number(args.seconds);
+  const seed = Number(args.seed ?? Math.floor(Math.random() * 2 ** 32));
+  if (!(seconds === undefined || seconds > 0) || !(seed >= 0)) {
+    console.error("--seconds and --seed take a positive number");
+    Deno.exit(1);
+  }
+  console.log(`seed ${seed}`);
+
+  const start = performance.now();
+  const max = seconds === undefined ? CONNECTIONS : seconds;
+  const bar = Deno.stderr.isTerminal()
+    ? new ProgressBar({
+      max,
+      clear: true,
+      formatter: (bar) =>
+        `[${bar.styledTime}] [${bar.progressBar}] ${
+          Math.floor(bar.value)
+        }/${bar.max}`,
+    })
+    : undefined;
+  let report: ChaosReport;
+  try {
+    report = await chaos(seed, ({ connections }) => {
+      const done = seconds === undefined
+        ? connections
+        : (performance.now() - start) / 1000;
+      if (bar) bar.value = Math.min(done, max);
+      return done < max;
+    });
+  } finally {
+    await bar?.stop();
+  }
+  for (const [name, value] of Object.entries(report)) {
+    console.log(`${name.padEnd(20)}${Number(value.toFixed(1))}`);
+  }
+  const { bytesPerConnection, connections } = report;
+  if (bytesPerConnection !== undefined && connections >= CONNECTIONS) {
+    assertLessOrEqual(bytesPerConnection, FLAT);
+  }
+  console.log("Every invariant held.");
+}
+
+if (import.meta.main) await main();
