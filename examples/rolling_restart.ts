@@ -10,13 +10,12 @@
  * `close()` that ends the process, has clients connect without pause meanwhile,
  * and prints what became of their requests. Ctrl-C ends it early, and cleanly.
  *
- * No request is lost by the server. What can be lost is the system's: with
- * `SO_REUSEPORT`, each connection is given to one of the sockets when it begins,
- * and Linux resets those that a socket still holds when it is closed. `shutdown()`
- * takes what has completed, so what is left is the moment between its last look
- * into the queue and the end of the socket. With the sysctl
- * `net.ipv4.tcp_migrate_req=1` Linux (5.14 and later) gives them to the other
- * socket instead.
+ * With `SO_REUSEPORT` each connection is given to one of the sockets when it
+ * begins, and Linux resets those that a socket still holds when it is closed.
+ * `shutdown()` takes what has completed, so what is left is the moment between its
+ * last look into the queue and the end of the socket: at most one request of each
+ * client. With the sysctl `net.ipv4.tcp_migrate_req=1` Linux (5.14 and later)
+ * gives those to the other socket instead. It is shown at the beginning.
  *
  * @module
  */
@@ -88,6 +87,15 @@ function importMap(): string[] {
   return standIn.startsWith("file:")
     ? [`--import-map=${new URL("import_map.json", standIn).pathname}`]
     : [];
+}
+
+/** Whether Linux gives connections to the other socket when it closes one. */
+function migrates(): string {
+  try {
+    return Deno.readTextFileSync("/proc/sys/net/ipv4/tcp_migrate_req").trim();
+  } catch {
+    return "not to be read here";
+  }
 }
 
 /** What became of the requests. */
@@ -180,6 +188,7 @@ if (!(restarts > 0 && clients > 0)) {
 if (args.serve) {
   await serve(port, args.serve === "close" ? "close" : "shutdown");
 } else {
+  console.log(`net.ipv4.tcp_migrate_req is ${migrates()}`);
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort();
   Deno.addSignalListener("SIGINT", interrupt);

@@ -6,7 +6,7 @@ import { ask, missing, Program } from "./faults.ts";
 const ECHO_SERVER =
   new URL("../examples/echo_server.ts", import.meta.url).pathname;
 
-for (const scan of [["-sT"], ["-sV", "--version-light"]]) {
+for (const scan of [["-sT"], ["-sV", "--version-intensity", "0"]]) {
   Deno.test({
     name: `echo server survives nmap ${scan[0]}`,
     ignore: missing("nmap"),
