@@ -31,6 +31,7 @@ import {
   checkTimeout,
   checkTransport,
 } from "./listen_options.ts";
+import { explainAddrInUse, SocketFile } from "./unix_socket.ts";
 
 /**
  * Called once for each connection, in the order in which they were accepted:
@@ -319,6 +320,9 @@ export class ConnListener<
   // With LEV_OPT_DEFERRED_ACCEPT, connections that are not delivered yet.
   readonly #silent: SilentConns<C> | undefined;
 
+  // With a Unix socket: closing must not remove what is not ours.
+  readonly #file: SocketFile | undefined;
+
   #draining = false;
   readonly #ending = new AbortController();
   #released: Promise<void> | undefined; // set at the end; settles when the socket is gone
@@ -373,6 +377,8 @@ export class ConnListener<
         },
       );
     }
+    const { addr } = socket;
+    if (addr.transport === "unix") this.#file = new SocketFile(addr.path);
     if (options.signal) this.#follow(options.signal);
     this.setCallback(callback ?? null, data);
   }
@@ -755,7 +761,9 @@ export class ConnListener<
       // The end of an accept in flight is waited for, whoever else may not be.
       if (this.#idle || !this.#refed) this.#socket.ref();
       const inHand = this.#end().map(async (conn) => late(await conn));
-      this.#released = this.#release(closeSocket(this.#socket), ...inHand);
+      const stepBack = this.#file?.stepAside();
+      const closed = [closeSocket(this.#socket), ...inHand];
+      this.#released = this.#release(closed, stepBack);
       this.#ending.abort();
     }
     return this.#released;
@@ -893,8 +901,9 @@ export class ConnListener<
     return inHand;
   }
 
-  async #release(...last: unknown[]): Promise<void> {
-    await Promise.allSettled(last);
+  async #release(closed: unknown[] = [], then?: () => void): Promise<void> {
+    await Promise.allSettled(closed);
+    then?.();
     this.#gone = true;
     this.#settle();
   }
@@ -1000,13 +1009,15 @@ export function listen<D = undefined>(
   data?: D,
 ): ConnListener<Deno.TcpConn>;
 /**
- * The same for a Unix socket.
+ * The same for a Unix socket. Closing it removes its file, unless somebody else
+ * has put a file in its place; `AddrInUse` says what to do about a stale one.
  *
  * @typeParam D The type of `data`.
  * @param options Where to listen, and the listener's options.
  * @param callback Called for each connection.
  * @param data Given to the callback and to the accept error hook.
  * @returns A listener, already listening.
+ * @throws {Deno.errors.AddrInUse} If there is a file at the path already.
  */
 export function listen<D = undefined>(
   options:
@@ -1041,9 +1052,16 @@ export function listen(
   data?: unknown,
   // deno-lint-ignore no-explicit-any
 ): ConnListener<any, any> {
-  const socket = Deno.listen(bindOptions(options, callback));
-  madeHere.add(socket);
-  return new ConnListener(socket, options, callback, data);
+  const bind = bindOptions(options, callback);
+  try {
+    const socket = Deno.listen(bind);
+    madeHere.add(socket);
+    return new ConnListener(socket, options, callback, data);
+  } catch (error) {
+    throw bind.transport === "unix"
+      ? explainAddrInUse(error, bind.path)
+      : error;
+  }
 }
 
 /**

@@ -149,20 +149,6 @@ export async function until(
   }
 }
 
-/**
- * Whether a test must be left out because a program is missing. Says so, and is
- * an error where everything has to run.
- */
-export function missing(program: string): boolean {
-  const script = 'command -v "$0"';
-  const { success } = new Deno.Command("sh", { args: ["-c", script, program] })
-    .outputSync();
-  if (success) return false;
-  if (Deno.env.get("CI") === "true") throw new Error(`${program} is missing`);
-  console.warn(`Tests with ${program} are left out: it is not installed`);
-  return true;
-}
-
 /** Sends back what comes in until the client has sent everything. */
 export async function echo(conn: Deno.Conn): Promise<void> {
   const buffer = new Uint8Array(1024);

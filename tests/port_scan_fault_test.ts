@@ -1,7 +1,8 @@
 /** nmap against the echo server. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
-import { ask, missing, Program } from "./faults.ts";
+import { ask, Program } from "./faults.ts";
+import { missing } from "./missing.ts";
 
 const ECHO_SERVER =
   new URL("../examples/echo_server.ts", import.meta.url).pathname;
