@@ -1,12 +1,12 @@
 /** examples/echo_server.ts, run as its user does. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
-import { ExampleProcess } from "./example_process.ts";
+import { type Process, startExample } from "./example_process.ts";
 
 const ANSWER = { hostname: "127.0.0.1" };
 
-function start(...args: string[]): ExampleProcess {
-  return new ExampleProcess("echo_server", args);
+function start(...args: string[]): Process {
+  return startExample("echo_server", args);
 }
 
 /** Writes everything while everything that comes back is read. */
@@ -142,7 +142,7 @@ Deno.test(
   },
   async () => {
     const port = getAvailablePort();
-    await using server = new ExampleProcess(
+    await using server = startExample(
       "echo_server",
       [String(port)],
       ["--allow-net"],

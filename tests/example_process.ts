@@ -1,6 +1,4 @@
-/** An example, run as the process that a user would start. */
-
-const ROOT = new URL("..", import.meta.url);
+/** Examples and clients, run as the processes that a user would start. */
 
 /** What a process that has ended leaves. */
 export interface Output {
@@ -9,54 +7,43 @@ export interface Output {
   stderr: string;
 }
 
-/** A running example. Disposing of it ends it with SIGKILL, if it still runs. */
-export class ExampleProcess implements AsyncDisposable {
+/** A running program. Disposing of it ends it with SIGKILL, if it still runs. */
+export class Process implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #stdout: Lines;
   readonly #stderr: Promise<string>;
+  readonly #errors: Lines;
 
   /**
-   * Starts `examples/<name>.ts`.
+   * Starts a program, in the repository's root.
    *
-   * @param name The example's name.
-   * @param args Its arguments.
-   * @param flags Deno's, such as `--allow-net`.
-   * @param env Added to its environment.
    * @param descriptors How many descriptors it may have open, if not as many as
    * the tests themselves.
    */
   constructor(
-    name: string,
+    program: string,
     args: string[],
-    flags: string[] = ["--allow-net"],
     env: Record<string, string> = {},
     descriptors?: number,
   ) {
-    // The tests themselves may run on the stand-ins for @std.
-    const offline = import.meta.resolve("@std/assert").startsWith("file:");
-    const command = [
-      Deno.execPath(),
-      "run",
-      "--quiet",
-      "--no-prompt",
-      ...(offline ? ["--import-map=offline/import_map.json"] : []),
-      ...flags,
-      `examples/${name}.ts`,
-      ...args,
-    ];
-    if (descriptors) {
+    const command = [program, ...args];
+    if (descriptors !== undefined) {
       command.unshift("sh", "-c", `ulimit -n ${descriptors}; exec "$0" "$@"`);
     }
     this.#child = new Deno.Command(command[0]!, {
       args: command.slice(1),
-      cwd: ROOT,
+      cwd: new URL("..", import.meta.url),
       env: { NO_COLOR: "1", ...env },
-      stdin: "null",
+      stdin: "piped",
       stdout: "piped",
       stderr: "piped",
     }).spawn();
+    this.#input = this.#child.stdin.getWriter();
     this.#stdout = new Lines(this.#child.stdout);
-    this.#stderr = new Response(this.#child.stderr).text();
+    const [all, lines] = this.#child.stderr.tee();
+    this.#stderr = new Response(all).text();
+    this.#errors = new Lines(lines);
   }
 
   /** The process's id. */
@@ -64,30 +51,48 @@ export class ExampleProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Waits for a line on stdout that matches, the next one by default. */
-  async line(pattern: RegExp = /(?:)/): Promise<string> {
-    for (let line; (line = await this.#stdout.next()) !== undefined;) {
+  /** Types something. */
+  async write(text: string): Promise<void> {
+    await this.#input.write(new TextEncoder().encode(text));
+  }
+
+  /** Ends the program's input. */
+  async closeInput(): Promise<void> {
+    await this.#input.close().catch(() => {}); // it may have ended
+  }
+
+  /** Waits for the next line on stdout, or the next one that matches. */
+  line(pattern: RegExp = /^/): Promise<string> {
+    return this.#line(this.#stdout, pattern);
+  }
+
+  /** Waits for the next line on stderr that matches. */
+  errorLine(pattern: RegExp): Promise<string> {
+    return this.#line(this.#errors, pattern);
+  }
+
+  async #line(lines: Lines, pattern: RegExp): Promise<string> {
+    for (let line; (line = await lines.next()) !== undefined;) {
       if (pattern.test(line)) return line;
     }
-    throw new Error(
-      `The example ended without a line ${pattern}: ${await this.#stderr}`,
-    );
+    throw new Error(`Ended without a line ${pattern}: ${await this.#stderr}`);
   }
 
-  /** Waits until the example says where it listens: "… 127.0.0.1:PORT". */
+  /** Waits until the program says where it listens: "… 127.0.0.1:PORT". */
   async port(): Promise<number> {
-    return Number(/:(\d+)\b/.exec(await this.line(/:\d+/))![1]);
+    return Number(/:(\d+)/.exec(await this.line(/:\d+/))![1]);
   }
 
-  /** Sends a signal, unless the process has ended. */
+  /** Sends a signal. */
   kill(signal: Deno.Signal): void {
     this.#child.kill(signal);
   }
 
-  /** Waits for the end. */
+  /** Ends the program's input and waits for its end. */
   async output(): Promise<Output> {
-    const { code } = await this.#child.status;
+    await this.closeInput();
     const stdout = await this.#stdout.rest();
+    const { code } = await this.#child.status;
     return { code, stdout, stderr: await this.#stderr };
   }
 
@@ -99,6 +104,48 @@ export class ExampleProcess implements AsyncDisposable {
     }
     await this.output();
   }
+}
+
+/**
+ * Starts `examples/<name>.ts`.
+ *
+ * @param name The example's name.
+ * @param args Its arguments.
+ * @param flags Deno's, for what the example may do.
+ * @param env Added to its environment.
+ * @param descriptors How many descriptors it may have open, if not as many as
+ * the tests themselves.
+ */
+export function startExample(
+  name: string,
+  args: string[],
+  flags: string[] = ["--allow-net"],
+  env: Record<string, string> = {},
+  descriptors?: number,
+): Process {
+  // Like the tests, it may have to do with the stand-ins for @std.
+  const offline = import.meta.resolve("@std/assert").startsWith("file:");
+  const map = offline ? ["--import-map=offline/import_map.json"] : [];
+  const run = ["run", "--quiet", "--no-prompt", ...map, ...flags];
+  const script = `examples/${name}.ts`;
+  return new Process(
+    Deno.execPath(),
+    [...run, script, ...args],
+    env,
+    descriptors,
+  );
+}
+
+/** Runs a program to its end, with this on its stdin. */
+export async function run(
+  program: string,
+  args: string[],
+  input = "",
+): Promise<Output> {
+  await using process = new Process(program, args);
+  // A program that does not read all of it has its reasons.
+  await process.write(input).catch(() => {});
+  return await process.output();
 }
 
 /** The lines of a stream, one at a time. */

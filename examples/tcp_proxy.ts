@@ -1,0 +1,142 @@
+/**
+ * A TCP proxy: forwards connections to targets in turn. When no target answers,
+ * clients wait in the kernel's queue until one does.
+ *
+ * ```sh
+ * deno run --allow-net examples/tcp_proxy.ts 6380 127.0.0.1:6379
+ * deno run --allow-net --allow-read=. examples/tcp_proxy.ts --targets targets.txt 6380
+ * ```
+ *
+ * Ctrl-C or SIGTERM ends it when the connections that run have ended; a second one
+ * ends it at once.
+ *
+ * @module
+ */
+import { type ConnListener, listen } from "@evconn/listener";
+import { parseArgs } from "@std/cli/parse-args";
+import {
+  type Address,
+  dial,
+  parseAddress,
+  parseTargets,
+  readTargets,
+  watchFile,
+} from "./proxy/targets.ts";
+
+const HELP = `Usage: tcp_proxy.ts [options] [HOST:]PORT TARGET...
+
+Listens on PORT (of 127.0.0.1 if no HOST is given) and forwards each connection
+to one of the targets, HOST:PORT each.
+
+Options:
+  --targets FILE  Take the targets from FILE, one a line. A change of it or
+                  SIGHUP applies to new connections; running ones go on.
+  --help          Show this and exit`;
+
+/** Between two tries to reach a target, in ms: doubled from the first to the second. */
+const MIN_WAIT = 50, MAX_WAIT = 1000;
+
+function fail(message: string): never {
+  console.error(message);
+  Deno.exit(1);
+}
+
+function orFail<T>(start: () => T): T {
+  try {
+    return start();
+  } catch (error) {
+    fail(`Cannot start: ${(error as Error).message}`);
+  }
+}
+
+const args = parseArgs(Deno.args, {
+  string: ["targets", "_"],
+  boolean: ["help"],
+  unknown: (arg) => {
+    if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
+  },
+});
+if (args.help) {
+  console.log(HELP);
+  Deno.exit(0);
+}
+const file: string | undefined = args.targets;
+const [where = "", ...words] = args._.map(String);
+if (file && words.length > 0) fail("Give either targets or --targets");
+
+let targets = orFail(() => file ? readTargets(file) : parseTargets(words));
+let recovery: Promise<void> | undefined;
+
+async function forward(
+  client: Deno.TcpConn,
+  listener: ConnListener,
+  to: Address[],
+) {
+  let target = await dial(to);
+  while (target === undefined) {
+    await (recovery ??= recover(listener));
+    if (listener.signal.aborted) return;
+    target = await dial(targets);
+  }
+  using upstream = target;
+  await Promise.all([copy(client, upstream), copy(upstream, client)]);
+}
+
+/** One direction, to its end, which is passed on. */
+async function copy(from: Deno.TcpConn, to: Deno.TcpConn) {
+  const buffer = new Uint8Array(64 * 1024);
+  for (let length; (length = await from.read(buffer)) !== null;) {
+    for (let sent = 0; sent < length;) {
+      sent += await to.write(buffer.subarray(sent, length));
+    }
+  }
+  await to.closeWrite();
+}
+
+/** Leaves clients in the kernel's queue until a target answers. */
+async function recover(listener: ConnListener) {
+  listener.pause();
+  console.log("No target answers: clients wait");
+  for (let wait = MIN_WAIT; !listener.signal.aborted;) {
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    using conn = await dial(targets);
+    if (conn) {
+      console.log("A target answers again");
+      break;
+    }
+    wait = Math.min(2 * wait, MAX_WAIT);
+  }
+  recovery = undefined;
+  listener.resume();
+}
+
+const listener = orFail(() => {
+  const address = parseAddress(where, "127.0.0.1");
+  return listen({ ...address, noDelay: true }, forward, targets);
+});
+console.log(`Forwarding from ${listener.addr.hostname}:${listener.addr.port}`);
+
+/** Aims at what the file says now. What it says wrong changes nothing. */
+function reload(file: string) {
+  try {
+    targets = readTargets(file);
+    listener.setCallback(forward, targets);
+    console.log(`Forwarding to ${targets.length} targets`);
+  } catch (error) {
+    console.error(`Cannot use ${file}: ${(error as Error).message}`);
+  }
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  // Windows has no SIGTERM.
+  if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
+  Deno.addSignalListener(signal, () => {
+    const again = listener.signal.aborted;
+    listener.shutdown(again ? { timeout: 0 } : {});
+  });
+}
+if (file) {
+  Deno.addSignalListener("SIGHUP", () => reload(file));
+  orFail(() => watchFile(file, () => reload(file), listener.signal));
+}
+await listener.finished;

@@ -1,0 +1,85 @@
+/** The observable echo server, read by curl and by a collector of OpenTelemetry's. */
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { missing, run, startExample } from "./example_process.ts";
+
+const NO_CURL = missing("curl");
+
+async function curl(url: string): Promise<string> {
+  const { code, stdout, stderr } = await run("curl", ["-sSf", url]);
+  assertEquals(code, 0, stderr);
+  return stdout;
+}
+
+Deno.test({
+  name: "metrics serves what the listener counts to curl",
+  ignore: NO_CURL,
+  async fn() {
+    await using server = startExample("metrics", ["--metrics-port", "0", "0"]);
+    const port = await server.port();
+    const url = (await server.line(/Metrics on/)).replace("Metrics on ", "");
+    using client = await Deno.connect({ hostname: "127.0.0.1", port });
+    await client.write(new Uint8Array(1));
+    assertEquals(await client.read(new Uint8Array(1)), 1);
+    const text = await curl(url);
+    assertStringIncludes(text, "\nlistener_connections_accepted_total 1\n");
+    assertStringIncludes(text, "\nlistener_connections_active 1\n");
+    for (const line of text.trimEnd().split("\n")) {
+      assertMatch(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+ \d+)$/);
+    }
+    client.close();
+    while (!(await curl(url)).includes("\nlistener_connections_active 0\n"));
+    server.kill("SIGTERM");
+    assertEquals((await server.output()).code, 0);
+  },
+});
+
+Deno.test("metrics reports to an OpenTelemetry collector", async () => {
+  const received = Promise.withResolvers<string>();
+  await using collector = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen: () => {} },
+    async (request) => {
+      const body = await request.text();
+      if (body.includes("listener.connections.accepted")) {
+        received.resolve(body);
+      }
+      return Response.json({});
+    },
+  );
+  await using server = startExample("metrics", ["--metrics-port", "0", "0"], [
+    "--allow-net",
+  ], {
+    OTEL_DENO: "true",
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.addr.port}`,
+    OTEL_METRIC_EXPORT_INTERVAL: "200",
+  });
+  await server.port();
+  const sent = JSON.parse(await received.promise);
+  const names = JSON.stringify(sent).matchAll(/"name":"(listener\.[^"]+)"/g);
+  assertEquals([...names].map(([, name]) => name).sort(), [
+    "listener.connections.aborted",
+    "listener.connections.accept_errors",
+    "listener.connections.accepted",
+    "listener.connections.active",
+    "listener.connections.errors",
+    "listener.connections.parked",
+    "listener.connections.rejected",
+  ]);
+});
+
+Deno.test("metrics says what is wrong with its arguments", async () => {
+  await using help = startExample("metrics", ["--help"], []);
+  assertMatch((await help.output()).stdout, /^Usage: metrics/);
+  for (
+    const [args, message] of [
+      [["x"], "Invalid port"],
+      [["--metrics-port", "x"], "Invalid port"],
+      [["--nosuch"], "Unknown option: --nosuch"],
+    ] as const
+  ) {
+    await using server = startExample("metrics", [...args]);
+    const { code, stderr } = await server.output();
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, message);
+  }
+});
