@@ -9,7 +9,8 @@ import {
 } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
 import { createClient } from "npm:redis@^5";
-import { missing, Process, run, startExample } from "./example_process.ts";
+import { Process, run, startExample } from "./example_process.ts";
+import { missing } from "./missing.ts";
 
 const NO_CLI = missing("redis-cli");
 const NO_BENCHMARK = missing("redis-benchmark");
