@@ -7,7 +7,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
-import { missing, Process, run, startExample } from "./example_process.ts";
+import { Process, run, startExample } from "./example_process.ts";
+import { missing } from "./missing.ts";
 
 const NO_REDIS = missing("redis-server", "redis-cli", "redis-benchmark");
 /** So many writes each of four clients makes. */
