@@ -1,6 +1,7 @@
 /** The TLS echo server, driven by openssl. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { missing, Process, run, startExample } from "./example_process.ts";
+import { Process, run, startExample } from "./example_process.ts";
+import { missing } from "./missing.ts";
 
 const NO_OPENSSL = missing("openssl");
 const FLAGS = ["--unstable-net", "--allow-net", "--allow-read"];
