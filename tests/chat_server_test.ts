@@ -1,6 +1,7 @@
 /** The chat, driven by nc and socat. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { missing, Process, startExample } from "./example_process.ts";
+import { Process, startExample } from "./example_process.ts";
+import { missing } from "./missing.ts";
 
 const NO_NC = missing("nc");
 const NO_SOCAT = missing("socat");
