@@ -1,6 +1,7 @@
 /** The observable echo server, read by curl and by a collector of OpenTelemetry's. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { missing, run, startExample } from "./example_process.ts";
+import { run, startExample } from "./example_process.ts";
+import { missing } from "./missing.ts";
 
 const NO_CURL = missing("curl");
 
