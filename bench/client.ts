@@ -1,0 +1,97 @@
+/**
+ * The client where redis-benchmark is missing, and for what it cannot do:
+ * hold connections open, and echo more than a segment.
+ *
+ * ```sh
+ * client.ts connect PORT COUNT      # COUNT connections, a PING on each: per second
+ * client.ts ping PORT COUNT         # COUNT PINGs on open connections: per second
+ * client.ts echo PORT COUNT SIZE    # COUNT echoes of SIZE bytes: per second
+ * client.ts hold PORT COUNT         # opens COUNT, prints a line, waits for its end
+ * ```
+ *
+ * @module
+ */
+
+const [mode, ...numbers] = Deno.args as [string, ...string[]];
+const [port, count, size = 0] = numbers.map(Number) as [
+  number,
+  number,
+  number?,
+];
+const CLIENTS = mode === "echo" ? 4 : 50;
+const PING = new TextEncoder().encode("*1\r\n$4\r\nPING\r\n");
+
+const connect = () => Deno.connect({ hostname: "127.0.0.1", port });
+
+/** Sends a message and takes the answer, of a length that is known. */
+async function ask(conn: Deno.Conn, message: Uint8Array, answer: number) {
+  const buffer = new Uint8Array(answer);
+  const write = (async () => {
+    for (let sent = 0; sent < message.length;) {
+      sent += await conn.write(message.subarray(sent));
+    }
+  })();
+  for (let got = 0; got < answer;) {
+    const read = await conn.read(buffer);
+    if (read === null) throw new Error("The server has closed a connection");
+    got += read;
+  }
+  await write;
+}
+
+/** Does something `count` times, by so many clients at a time. */
+async function rate(each: () => Promise<() => Promise<void>>): Promise<number> {
+  let left = count;
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, each));
+  const start = performance.now();
+  await Promise.all(clients.map(async (again) => {
+    while (left-- > 0) await again();
+  }));
+  return count / (performance.now() - start) * 1000;
+}
+
+/** A client that keeps its connection. */
+function keeping(message: Uint8Array, answer: number) {
+  return async () => {
+    const conn = await connect();
+    conn.setNoDelay();
+    return () => ask(conn, message, answer);
+  };
+}
+
+async function hold(): Promise<string> {
+  const open = async () => {
+    const conn = await connect();
+    await ask(conn, PING, 7);
+    return conn;
+  };
+  const conns: Deno.Conn[] = [];
+  while (conns.length < count) {
+    const next = Math.min(CLIENTS, count - conns.length);
+    conns.push(...await Promise.all(Array.from({ length: next }, open)));
+  }
+  return `${conns.length} connections are open`;
+}
+
+switch (mode) {
+  case "connect":
+    console.log(
+      await rate(() =>
+        Promise.resolve(async () => {
+          using conn = await connect();
+          await ask(conn, PING, 7);
+        })
+      ),
+    );
+    break;
+  case "ping":
+    console.log(await rate(keeping(PING, 7)));
+    break;
+  case "echo":
+    console.log(await rate(keeping(new Uint8Array(size).fill(1), size)));
+    break;
+  case "hold":
+    console.log(await hold());
+    await Deno.stdin.read(new Uint8Array(1));
+}
+Deno.exit();

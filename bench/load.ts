@@ -1,0 +1,69 @@
+/** The load on a server, from a process of its own. */
+import { installed, pin, Process, run } from "./process.ts";
+
+const CLIENTS = 50;
+const client = [
+  Deno.execPath(),
+  "run",
+  "--quiet",
+  "--allow-net",
+  `${import.meta.dirname}/client.ts`,
+];
+const redis = await installed("redis-benchmark");
+
+/** What makes connections and messages here. */
+export const loadName = redis
+  ? "redis-benchmark"
+  : "bench/client.ts, as redis-benchmark is not installed";
+
+/** Makes so many connections with a PING on each; how many per second. */
+export function connections(port: number, count: number): Promise<number> {
+  return redis ? redisBenchmark(port, count, 0) : ask("connect", port, count);
+}
+
+/** Sends so many PINGs on open connections; how many per second. */
+export function messages(port: number, count: number): Promise<number> {
+  return redis ? redisBenchmark(port, count, 1) : ask("ping", port, count);
+}
+
+/** Sends so many messages of a size and takes them back; how many per second. */
+export function echoes(
+  port: number,
+  count: number,
+  size: number,
+): Promise<number> {
+  return ask("echo", port, count, size);
+}
+
+/** Opens so many connections, which stay open until the process is disposed of. */
+export async function hold(port: number, count: number): Promise<Process> {
+  const holder = new Process("load", [
+    ...client,
+    "hold",
+    `${port}`,
+    `${count}`,
+  ]);
+  await holder.line();
+  return holder;
+}
+
+async function ask(mode: string, ...numbers: number[]): Promise<number> {
+  return Number(
+    await run(pin("load", [...client, mode, ...numbers.map(String)])),
+  );
+}
+
+async function redisBenchmark(
+  port: number,
+  count: number,
+  keepAlive: 0 | 1,
+): Promise<number> {
+  const csv = await run(pin("load", [
+    "redis-benchmark",
+    ...["-p", `${port}`, "-n", `${count}`, "-c", `${CLIENTS}`],
+    ...["-k", `${keepAlive}`, "--csv", "PING"],
+  ]));
+  const rate = /^"PING[^"]*","([\d.]+)"/m.exec(csv)?.[1];
+  if (rate === undefined) throw new Error(`redis-benchmark printed ${csv}`);
+  return Number(rate);
+}
