@@ -396,12 +396,34 @@ export class ConnListener<
   /**
    * What is listened on: `evconnlistener_get_fd`. After `detach()`, or `free()`
    * without `LEV_OPT_CLOSE_ON_FREE`, what goes on listening.
+   *
+   * @example Usage
+   * ```ts
+   * import { ConnListener } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const socket = Deno.listen({ port: 0 });
+   * await using listener = new ConnListener(socket);
+   * assertEquals(listener.socket, socket);
+   * ```
    */
   get socket(): Deno.Listener<C, A> {
     return this.#socket;
   }
 
-  /** The address that is listened on. */
+  /**
+   * The address that is listened on. With port 0 it has the port that the system
+   * has picked.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ hostname: "127.0.0.1", port: 0 });
+   * assertEquals(listener.addr.hostname, "127.0.0.1");
+   * ```
+   */
   get addr(): A {
     return this.#socket.addr;
   }
@@ -409,6 +431,15 @@ export class ConnListener<
   /**
    * `"draining"` is from `shutdown()` until the last active connection has ended
    * or has been cut off.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ port: 0 });
+   * assertEquals(listener.state, "listening");
+   * ```
    */
   get state(): "listening" | "paused" | "draining" | "closed" {
     if (this.#draining) return "draining";
@@ -420,6 +451,16 @@ export class ConnListener<
    * Why nothing is accepted now: `"paused"` by `pause()`, `"full"` by
    * `maxConnections`, `"backoff"` after a failed accept. Accepting goes on when
    * none is left.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ port: 0 });
+   * listener.pause();
+   * assertEquals(listener.holds, ["paused"]);
+   * ```
    */
   get holds(): readonly ("paused" | "full" | "backoff")[] {
     if (this.#holds & CLOSED) return [];
@@ -430,14 +471,38 @@ export class ConnListener<
     return holds;
   }
 
-  /** Counts since the listener was made: a snapshot. */
+  /**
+   * Counts since the listener was made: a snapshot.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ port: 0 });
+   * const { accepted, active } = listener.stats;
+   * assertEquals([accepted, active], [0, 0]);
+   * ```
+   */
   get stats(): ListenerStats {
     const { accepted, ...failed } = this.#stats;
     const active = this.#activeCount;
     return { accepted, active, parked: this.#parked ? 1 : 0, ...failed };
   }
 
-  /** Aborted when closing or draining begins, so that handlers can wind down. */
+  /**
+   * Aborted when closing or draining begins, so that handlers can wind down.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const listener = listen({ port: 0 });
+   * await listener.shutdown();
+   * assertEquals(listener.signal.aborted, true);
+   * ```
+   */
   get signal(): AbortSignal {
     return this.#ending.signal;
   }
@@ -445,6 +510,17 @@ export class ConnListener<
   /**
    * Settles at the listener's end: closed or detached, the address free, and no
    * callback running. Never rejects.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const listener = listen({ port: 0 });
+   * listener.close();
+   * await listener.finished;
+   * assertEquals(listener.state, "closed");
+   * ```
    */
   get finished(): Promise<void> {
     return this.#finished.promise;
@@ -457,6 +533,16 @@ export class ConnListener<
    * @throws {TypeError} When set to anything but a number.
    * @throws {RangeError} When set to a number that is neither a positive integer
    * nor `Infinity`.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ port: 0 });
+   * listener.maxConnections = 100;
+   * assertEquals(listener.maxConnections, 100);
+   * ```
    */
   get maxConnections(): number {
     return this.#maxConnections;
@@ -478,6 +564,20 @@ export class ConnListener<
    * @param data Given to the callback and to the accept error hook.
    * @throws {TypeError} If `callback` is neither a function nor `null`, or if an
    * `accept()` is waiting.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ hostname: "127.0.0.1", port: 0 });
+   * listener.setCallback(async (conn, _listener, greeting) => {
+   *   await conn.write(new TextEncoder().encode(greeting));
+   * }, "hello");
+   *
+   * using client = await Deno.connect({ port: listener.addr.port });
+   * assertEquals(await new Response(client.readable).text(), "hello");
+   * ```
    */
   setCallback<D = undefined>(
     callback: ConnectionCallback<C, D> | null,
@@ -499,6 +599,18 @@ export class ConnListener<
    * @param callback Told of failures to accept from now on; with `null`, each
    * episode of failures is one `console.warn`.
    * @throws {TypeError} If `callback` is neither a function nor `null`.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   *
+   * await using listener = listen({ port: 0 }, (conn) => conn.close());
+   * listener.setErrorCallback((error, listener) => {
+   *   console.error("Cannot accept, pausing for a second:", error);
+   *   listener.pause();
+   *   setTimeout(() => listener.resume(), 1000);
+   * });
+   * ```
    */
   setErrorCallback(callback: AcceptErrorCallback<C, unknown> | null): void {
     checkCallback("onAcceptError", callback);
@@ -512,6 +624,17 @@ export class ConnListener<
    * @returns The connection, which is the caller's.
    * @throws {TypeError} If a callback is set: it gets every connection.
    * @throws {Deno.errors.BadResource} If the listener is, or comes to, its end.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ hostname: "127.0.0.1", port: 0 });
+   * using client = await Deno.connect({ port: listener.addr.port });
+   * using conn = await listener.accept();
+   * assertEquals(conn.remoteAddr, client.localAddr);
+   * ```
    */
   accept(): Promise<C> {
     return new Promise((resolve, reject) => {
@@ -528,6 +651,20 @@ export class ConnListener<
    * listener, as with `Deno.listen`.
    *
    * @returns An iterator whose connections are the caller's.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const listener = listen({ hostname: "127.0.0.1", port: 0 });
+   * using _client = await Deno.connect({ port: listener.addr.port });
+   * for await (const conn of listener) {
+   *   conn.close();
+   *   break;
+   * }
+   * assertEquals(listener.state, "closed");
+   * ```
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<C> {
     return {
@@ -755,13 +892,38 @@ export class ConnListener<
    * Stops accepting: `evconnlistener_disable`. The socket stays open; clients
    * that connect wait in the kernel's queue. While it is paused, the listener
    * does not keep the process alive.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ port: 0 }, (conn) => conn.close());
+   * listener.pause();
+   * assertEquals(listener.state, "paused");
+   * assertEquals(listener.holds, ["paused"]);
+   * ```
    */
   pause(): void {
     this.#holds |= PAUSED;
     this.#update();
   }
 
-  /** Goes on accepting after `pause()`: `evconnlistener_enable`. */
+  /**
+   * Goes on accepting after `pause()`: `evconnlistener_enable`. What is parked or
+   * queued is delivered after it returns, never from inside it.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ port: 0 }, (conn) => conn.close());
+   * listener.pause();
+   * listener.resume();
+   * assertEquals(listener.holds, []);
+   * ```
+   */
   resume(): void {
     this.#holds &= ~PAUSED;
     this.#update();
@@ -773,6 +935,17 @@ export class ConnListener<
    * are being served are left alone.
    *
    * @returns A promise that resolves when the address can be listened on again.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const listener = listen({ port: 0 });
+   * await listener.close();
+   * await using again = listen({ port: listener.addr.port });
+   * assertEquals([listener.state, again.state], ["closed", "listening"]);
+   * ```
    */
   close(): Promise<void> {
     return this.#close((conn) => conn[Symbol.dispose]());
@@ -892,6 +1065,19 @@ export class ConnListener<
    * or in flight is not lost: the returned listener yields it first.
    *
    * @returns A listener on the same socket.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const listener = listen({ hostname: "127.0.0.1", port: 0 }, (conn) => conn.close());
+   * using socket = listener.detach();
+   *
+   * using client = await Deno.connect({ port: socket.addr.port });
+   * using conn = await socket.accept();
+   * assertEquals(conn.remoteAddr, client.localAddr);
+   * ```
    */
   detach(): Deno.Listener<C, A> {
     if (this.#released === undefined) {
@@ -905,6 +1091,16 @@ export class ConnListener<
   /**
    * Frees the listener: `evconnlistener_free`. With `LEV_OPT_CLOSE_ON_FREE` that
    * is `close()`, without it `detach()`; `socket` then goes on listening.
+   *
+   * @example Usage
+   * ```ts
+   * import { LEV_OPT_CLOSE_ON_FREE, listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const listener = listen({ port: 0, flags: LEV_OPT_CLOSE_ON_FREE });
+   * listener.free();
+   * assertEquals(listener.state, "closed");
+   * ```
    */
   free(): void {
     if (this.flags & LEV_OPT_CLOSE_ON_FREE) this.close();
@@ -935,7 +1131,19 @@ export class ConnListener<
     if (this.#gone && this.#activeCount === 0) this.#finished.resolve();
   }
 
-  /** Makes the listener keep the process alive while it accepts, as it does by default. */
+  /**
+   * Makes the listener keep the process alive while it accepts, as it does by
+   * default.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   *
+   * using listener = listen({ port: 0 }, (conn) => conn.close());
+   * listener.unref();
+   * listener.ref();
+   * ```
+   */
   ref(): void {
     this.#refed = true;
     this.#keepAlive();
@@ -945,6 +1153,14 @@ export class ConnListener<
   /**
    * Lets the process end although the listener accepts. On a TLS listener, Deno
    * cannot do it for an accept that is in flight.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   *
+   * using listener = listen({ port: 0 }, (conn) => conn.close());
+   * listener.unref(); // the program may end
+   * ```
    */
   unref(): void {
     this.#refed = false;
@@ -958,12 +1174,34 @@ export class ConnListener<
     else this.#socket.unref();
   }
 
-  /** `close()`, for `using`. */
+  /**
+   * `close()`, for `using`.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   *
+   * using listener = listen({ port: 0 }, (conn) => conn.close());
+   * console.log(listener.addr.port);
+   * ```
+   */
   [Symbol.dispose](): void {
     this.close();
   }
 
-  /** `shutdown()`, for `await using`. */
+  /**
+   * `shutdown()`, for `await using`.
+   *
+   * @returns A promise that resolves when the last connection has ended.
+   *
+   * @example Usage
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   *
+   * await using listener = listen({ port: 0 }, (conn) => conn.close());
+   * console.log(listener.addr.port);
+   * ```
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }
