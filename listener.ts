@@ -1037,9 +1037,7 @@ export class ConnListener<
       const accepting = this.#accepting;
       const held = this.#holds !== 0;
       // No descriptor is left, and none of ours is to come back.
-      if ((this.#holds & BACKOFF) !== 0 && this.#activeCount === 0) {
-        return false;
-      }
+      if (this.#backoff > MIN_BACKOFF && this.#activeCount === 0) return false;
       // Twice: a timer may come before what the same turn brings.
       await turn(held ? MIN_BACKOFF : 0);
       await turn(0);

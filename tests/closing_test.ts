@@ -10,6 +10,7 @@ import {
 import {
   connect,
   connectAll,
+  connectAndReset,
   isClosed,
   readAll,
   turns,
@@ -144,6 +145,25 @@ Deno.test("shutdown() delivers what the kernel has completed, though the event l
     await Promise.all(clients.map(readAll)),
     Array(300).fill("hello"),
   );
+});
+
+Deno.test("shutdown() finds who waits behind many that are gone", async () => {
+  const listener = listen({ ...LOCAL, flags: LEV_OPT_DISABLED }, hello);
+  await connectAndReset(listener, 400);
+  const client = await connect(listener);
+  listener.resume();
+  assertEquals(await listener.shutdown(), { completed: 1, aborted: 0 });
+  assertEquals(await readAll(client), "hello");
+});
+
+Deno.test("shutdown() gives up on the queue when nothing can be accepted", async () => {
+  const socket = new StandIn(() => osError("EMFILE"));
+  const told = Promise.withResolvers<void>();
+  const listener = new ConnListener(socket, {
+    onAcceptError: () => told.resolve(),
+  }, hello);
+  await told.promise;
+  assertEquals(await listener.shutdown(), { completed: 0, aborted: 0 });
 });
 
 Deno.test("shutdown() drains through a limit as connections end", async () => {
