@@ -47,10 +47,12 @@ import { explainAddrInUse, SocketFile } from "./unix_socket.ts";
  * import { type ConnectionCallback, listen } from "@evconn/listener";
  * import { assertEquals } from "@std/assert";
  *
- * const greet: ConnectionCallback<Deno.TcpConn, string> = async (conn, _listener, name) => {
+ * type Greeting = ConnectionCallback<Deno.TcpConn, string>;
+ * const greet: Greeting = async (conn, _listener, name) => {
  *   await conn.write(new TextEncoder().encode(`hello ${name}`));
  * };
- * await using listener = listen({ hostname: "127.0.0.1", port: 0 }, greet, "world");
+ * const where = { hostname: "127.0.0.1", port: 0 };
+ * await using listener = listen(where, greet, "world");
  *
  * using client = await Deno.connect({ port: listener.addr.port });
  * assertEquals(await new Response(client.readable).text(), "hello world");
@@ -266,7 +268,8 @@ const CLOSED = 8;
  * import { assertEquals } from "@std/assert";
  *
  * const socket = Deno.listen({ hostname: "127.0.0.1", port: 0 });
- * await using listener = new ConnListener(socket, { maxConnections: 10 }, async (conn) => {
+ * const options = { maxConnections: 10 };
+ * await using listener = new ConnListener(socket, options, async (conn) => {
  *   await conn.write(new TextEncoder().encode("hello"));
  * });
  *
@@ -429,8 +432,10 @@ export class ConnListener<
   }
 
   /**
-   * `"draining"` is from `shutdown()` until the last active connection has ended
-   * or has been cut off.
+   * Where the listener is in its life: `"listening"`, with or without demand;
+   * `"paused"` by `pause()` or `LEV_OPT_DISABLED`; `"draining"` from `shutdown()`
+   * until the last active connection has ended or was cut off; `"closed"` after
+   * `close()`, `detach()` or that.
    *
    * @example Usage
    * ```ts
@@ -986,7 +991,8 @@ export class ConnListener<
    * import { listen } from "@evconn/listener";
    * import { assertEquals } from "@std/assert";
    *
-   * const listener = listen({ hostname: "127.0.0.1", port: 0 }, async (conn) => {
+   * const where = { hostname: "127.0.0.1", port: 0 };
+   * const listener = listen(where, async (conn) => {
    *   await conn.write(new TextEncoder().encode("hello"));
    * });
    * using client = await Deno.connect({ port: listener.addr.port });
@@ -1069,7 +1075,8 @@ export class ConnListener<
    * import { listen } from "@evconn/listener";
    * import { assertEquals } from "@std/assert";
    *
-   * const listener = listen({ hostname: "127.0.0.1", port: 0 }, (conn) => conn.close());
+   * const where = { hostname: "127.0.0.1", port: 0 };
+   * const listener = listen(where, (conn) => conn.close());
    * using socket = listener.detach();
    *
    * using client = await Deno.connect({ port: socket.addr.port });
@@ -1240,7 +1247,8 @@ export class ConnListener<
  * import { listen } from "@evconn/listener";
  * import { assertEquals } from "@std/assert";
  *
- * await using listener = listen({ hostname: "127.0.0.1", port: 0 }, async (conn) => {
+ * const where = { hostname: "127.0.0.1", port: 0 };
+ * await using listener = listen(where, async (conn) => {
  *   await conn.write(new TextEncoder().encode("hello"));
  * });
  *

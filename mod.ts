@@ -27,7 +27,8 @@
  * import { listen } from "@evconn/listener";
  * import { assertEquals } from "@std/assert";
  *
- * await using listener = listen({ hostname: "127.0.0.1", port: 0 }, async (conn) => {
+ * const where = { hostname: "127.0.0.1", port: 0 };
+ * await using listener = listen(where, async (conn) => {
  *   await conn.write(new TextEncoder().encode("hello"));
  * });
  *
