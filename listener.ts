@@ -1012,8 +1012,8 @@ export class ConnListener<
       : setTimeout(expired.resolve, timeout);
     this.#draining = this.#released === undefined;
     this.#ending.abort();
-    const drained = drainBacklog && timeout > 0 &&
-      await Promise.race([this.#drain(), expired.promise]);
+    const drain = drainBacklog && timeout > 0 ? this.#drain() : undefined;
+    const drained = drain && await Promise.race([drain, expired.promise]);
     // The accept in flight may have brought one more in the last moment.
     const released = drained
       ? this.#close((conn) => this.#deliverLast(conn))
@@ -1022,7 +1022,7 @@ export class ConnListener<
     clearTimeout(timer);
     this.#cutOff();
     this.#draining = false;
-    await released;
+    await Promise.all([released, drain]);
     return { completed: this.#completed - completed, aborted: this.#cut };
   }
 

@@ -19,13 +19,8 @@ import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { parseArgs } from "@std/cli/parse-args";
 import { ProgressBar } from "@std/cli/unstable-progress-bar";
 import net from "node:net";
-import {
-  descriptors,
-  echo,
-  roundTrip,
-  until,
-  writeAll,
-} from "../tests/faults.ts";
+import { until } from "../tests/clients.ts";
+import { descriptors, echo, roundTrip, writeAll } from "../tests/faults.ts";
 
 const HELP = `Usage: chaos.ts [options]
 

@@ -91,7 +91,8 @@ Deno.test({
       "127.0.0.1",
       `${await server.port()}`,
     ]);
-    await ann.write("x".repeat(100_000));
+    // nc may be gone before it has read it all.
+    await ann.write("x".repeat(100_000)).catch(() => {});
     assertEquals((await ann.output()).stdout, "You are guest 1 of 1\n");
   },
 });

@@ -55,9 +55,17 @@ export async function isClosed(conn: Deno.Conn): Promise<boolean> {
   }
 }
 
-/** Lets the event loop turn until the condition holds. For what no event tells. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+/** Waits for something that has no event of its own. */
+export async function until(
+  condition: () => boolean,
+  what = String(condition),
+  seconds = 60,
+): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`Not in time: ${what}`);
+    await turns(1);
+  }
 }
 
 /** Lets the event loop turn a few times: what was about to happen has happened. */

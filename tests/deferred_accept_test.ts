@@ -234,6 +234,8 @@ Deno.test("deferred accept: pause() keeps those that speak, and resume() deliver
     await turns();
   }
   assertEquals(conns, []);
+  listener.maxConnections = 3; // they have their places, having spoken or not
+  assertEquals(listener.holds, ["paused", "full"]);
   listener.resume();
   assertEquals(conns, []); // never from inside resume()
   await until(() => conns.length === 2);

@@ -15,7 +15,7 @@
  * @module
  */
 import { listen, type ListenerOptions } from "@evconn/listener";
-import net from "node:net";
+import { connectAndReset } from "./clients.ts";
 
 /** This file, as the program that it is. */
 export const FAULTS: string = new URL(import.meta.url).pathname;
@@ -136,19 +136,6 @@ export function queueOverflows(): number {
   return Number(values[names.indexOf("ListenOverflows")] ?? 0);
 }
 
-/** Waits for something that has no event of its own. */
-export async function until(
-  condition: () => boolean,
-  what: string,
-  seconds = 60,
-): Promise<void> {
-  const deadline = performance.now() + seconds * 1000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`Not in time: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 /** Sends back what comes in until the client has sent everything. */
 export async function echo(conn: Deno.Conn): Promise<void> {
   const buffer = new Uint8Array(1024);
@@ -193,23 +180,9 @@ export async function ask(
   return await roundTrip(conn, text);
 }
 
-/** A client that connects and goes away with a reset: SO_LINGER 0. */
-export function resetClient(port: number): Promise<void> {
-  const closed = Promise.withResolvers<void>();
-  const client = net.connect(port, "127.0.0.1");
-  client.once("connect", () => client.resetAndDestroy());
-  client.once("error", closed.reject);
-  client.once("close", () => closed.resolve());
-  return closed.promise;
-}
-
-async function resetClients(port: number, count: number): Promise<void> {
-  let left = count;
-  const lane = async () => {
-    while (left-- > 0) await resetClient(port);
-  };
-  await Promise.all(Array.from({ length: 64 }, lane));
-}
+const at = (port: number) => ({
+  addr: { transport: "tcp", hostname: "127.0.0.1", port } as const,
+});
 
 async function holdClients(port: number, count: number): Promise<void> {
   for (let i = 0; i < count; i++) {
@@ -241,7 +214,7 @@ function serveUnix(path: string): void {
 if (import.meta.main) {
   const [role, ...args] = Deno.args;
   const [port = 0, count = 1] = args.map(Number);
-  if (role === "reset") await resetClients(port, count);
+  if (role === "reset") await connectAndReset(at(port), count);
   else if (role === "hold") await holdClients(port, count);
   else if (role === "serve") serve(args[0] === "hook");
   else if (role === "serve-unix") serveUnix(args[0] ?? "");

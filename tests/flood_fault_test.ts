@@ -1,7 +1,8 @@
 /** More clients at once than the limit lets in. */
 import { type ConnListener, listen } from "@evconn/listener";
 import { assertEquals, assertLessOrEqual } from "@std/assert";
-import { ask, echo, until } from "./faults.ts";
+import { until } from "./clients.ts";
+import { ask, echo } from "./faults.ts";
 
 const bind = { hostname: "127.0.0.1", port: 0 };
 

@@ -1,7 +1,8 @@
 /** Handlers that fail in every way that there is. */
 import { type ConnectionCallback, listen } from "@evconn/listener";
 import { assertEquals } from "@std/assert";
-import { ask, echo, roundTrip, until } from "./faults.ts";
+import { until } from "./clients.ts";
+import { ask, echo, roundTrip } from "./faults.ts";
 
 const bind = { hostname: "127.0.0.1", port: 0 };
 const bug = new Error("a bug in a handler");

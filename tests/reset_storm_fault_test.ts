@@ -1,6 +1,7 @@
 /** Clients that reset before anybody can accept them, faster than they can be. */
 import { type ConnListener, listen } from "@evconn/listener";
 import { assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { until } from "./clients.ts";
 import {
   ask,
   descriptors,
@@ -9,7 +10,6 @@ import {
   Program,
   queueOverflows,
   roundTrip,
-  until,
 } from "./faults.ts";
 
 const CLIENTS = 20_000;

@@ -1,7 +1,8 @@
 /** TLS clients that do not speak TLS, or stop speaking it. */
 import { type ConnListener, listenTls } from "@evconn/listener";
 import { assertEquals, assertGreater } from "@std/assert";
-import { echo, roundTrip, until } from "./faults.ts";
+import { until } from "./clients.ts";
+import { echo, roundTrip } from "./faults.ts";
 import { missing } from "./missing.ts";
 
 const bind = { hostname: "127.0.0.1", port: 0 };

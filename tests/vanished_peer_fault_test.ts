@@ -2,7 +2,8 @@
 import { listen } from "@evconn/listener";
 import { assertEquals } from "@std/assert";
 import net from "node:net";
-import { ask, echo, FAULTS, Program, roundTrip, until } from "./faults.ts";
+import { until } from "./clients.ts";
+import { ask, echo, FAULTS, Program, roundTrip } from "./faults.ts";
 
 const bind = { hostname: "127.0.0.1", port: 0 };
 
