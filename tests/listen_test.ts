@@ -16,6 +16,7 @@ import {
   listenTls,
 } from "@evconn/listener";
 import { connect } from "./clients.ts";
+import { missing } from "./missing.ts";
 import { runProgram } from "./program.ts";
 
 type ErrorClass = new (message: string) => Error;
@@ -251,15 +252,24 @@ Deno.test("listen() lets Deno's own errors through", async () => {
   assertThrows(() => listen({ port: 65536 }), RangeError, "Invalid port");
 });
 
-Deno.test("listen() takes a negative backlog as Deno's default", async () => {
-  await using listener = listen({
-    hostname: "127.0.0.1",
-    port: 0,
-    tcpBacklog: -1,
-  });
-  using _client = await connect(listener);
-  (await listener.accept()).close();
-});
+Deno.test(
+  "tcpBacklog is the length of the kernel's queue, negative is Deno's default",
+  {
+    ignore: missing("ss"),
+  },
+  async () => {
+    for (const [tcpBacklog, length] of [[7, "7"], [-1, "511"], [-128, "511"]]) {
+      await using listener = listen(
+        { hostname: "127.0.0.1", port: 0, tcpBacklog } as never,
+      );
+      const filter = `sport = :${listener.addr.port}`;
+      const { stdout } = await new Deno.Command("ss", {
+        args: ["-Hltn", filter],
+      }).output();
+      assertEquals(new TextDecoder().decode(stdout).split(/\s+/)[2], length);
+    }
+  },
+);
 
 Deno.test("listen() works with each flag that changes nothing", async () => {
   const flags = LEV_OPT_LEAVE_SOCKETS_BLOCKING | LEV_OPT_CLOSE_ON_FREE |
