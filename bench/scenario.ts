@@ -67,7 +67,8 @@ export function byTurns(
     const turns = [];
     for (const { name, start } of rotated(rows, round)) {
       const { server } = stack.use(await start());
-      await load(server.port, count / 4); // until it is compiled
+      // Until it is compiled, and its heap has the size that it needs.
+      await load(server.port, count);
       turns.push({ name, server, cpu: 0, seconds: 0 });
     }
     const slice = Math.ceil(count / SLICES);
