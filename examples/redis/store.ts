@@ -75,7 +75,7 @@ export function set([name, value, ...options]: Uint8Array[]): Reply {
     } else throw new CommandError("ERR syntax error");
   }
   const deadline = time && after(time, unit, "set");
-  if (deadline !== undefined && deadline <= Date.now()) {
+  if (time && toInteger(time) <= 0n) {
     throw new CommandError("ERR invalid expire time in 'set' command");
   }
   const exists = has(key);
