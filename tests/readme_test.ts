@@ -103,7 +103,7 @@ Deno.test(
 );
 
 Deno.test("README: the echo server starts", {
-  ignore: ignore || missing("npx"),
+  ignore: ignore || missing("npx", "setsid"),
 }, async () => {
   // In a process group of its own, because npx starts the server through others.
   const child = new Deno.Command("sh", {
