@@ -400,6 +400,20 @@ Deno.test("detach() gives a socket that outlives the failure of what was in flig
   assertEquals(conn.remoteAddr.port, client.localAddr.port);
 });
 
+Deno.test("what detach() gives fails as a Deno.Listener does", async () => {
+  const socket = Deno.listen(LOCAL);
+  const inFlight = Promise.withResolvers<Deno.TcpConn>();
+  let calls = 0;
+  socket.accept = () =>
+    calls++ === 0 ? inFlight.promise : Promise.reject(osError("EMFILE"));
+  using handed = new ConnListener(socket, {}, () => {}).detach();
+  inFlight.reject(osError("EMFILE"));
+  const loop = async () => {
+    for await (const _ of handed) assert(false, "nothing is iterated");
+  };
+  await assertRejects(loop, Error, "EMFILE");
+});
+
 Deno.test("detach() gives a socket that can be adopted again", async () => {
   const first = listen(LOCAL, () => assert(false, "nothing is delivered"));
   await turns();

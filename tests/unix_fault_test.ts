@@ -2,6 +2,7 @@
 import { ConnListener, listen } from "@evconn/listener";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ask, echo, FAULTS, Program } from "./faults.ts";
+import { runProgram } from "./program.ts";
 
 const ignore = Deno.build.os === "windows";
 
@@ -70,6 +71,28 @@ Deno.test({
       await old.close();
       assertEquals(await ask(options, "who is it?"), "who is it?");
       assertEquals([...Deno.readDirSync(dir)].length, 1);
+    }),
+});
+
+Deno.test({
+  name:
+    "close() works with permissions for nothing but the path, and never prompts",
+  ignore,
+  fn: () =>
+    inTempDir(async (dir) => {
+      const path = `${dir}/narrow.sock`;
+      const { code, stdout, stderr } = await runProgram(
+        `const path = ${JSON.stringify(path)};
+        const old = evconn.listen({ transport: "unix", path }, () => {});
+        Deno.removeSync(path);
+        const young = evconn.listen({ transport: "unix", path });
+        await old.close();
+        await young.close();
+        console.log("closed");`,
+        `--allow-read=${path}`,
+        `--allow-write=${path}`,
+      );
+      assertEquals([code, stdout], [0, "closed"], stderr);
     }),
 });
 
