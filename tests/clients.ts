@@ -55,6 +55,15 @@ export async function isClosed(conn: Deno.Conn): Promise<boolean> {
   }
 }
 
+/**
+ * Whether a connect failed because the listener closed while the client was in
+ * its queue: reset, perhaps before Deno could ask for the address.
+ */
+export function wasInQueue(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.NotConnected;
+}
+
 /** Waits for something that has no event of its own. */
 export async function until(
   condition: () => boolean,

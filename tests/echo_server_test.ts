@@ -1,6 +1,7 @@
 /** examples/echo_server.ts, run as its user does. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
+import { wasInQueue } from "./clients.ts";
 import { type Process, startExample } from "./example_process.ts";
 
 const ANSWER = { hostname: "127.0.0.1" };
@@ -176,8 +177,7 @@ async function refused(port: number, conns?: Deno.Conn[]): Promise<void> {
       else conn.close();
     } catch (error) {
       if (error instanceof Deno.errors.ConnectionRefused) return;
-      // Closing the socket resets whoever waits in its queue.
-      if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+      if (!wasInQueue(error)) throw error;
     }
   }
 }
