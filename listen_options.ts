@@ -17,7 +17,7 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 const MAX_BACKLOG = 2 ** 31 - 1;
 
 /** The options that every listener has, as far as they can be checked without one. */
-export interface CheckedOptions {
+interface CheckedOptions {
   flags?: number;
   maxConnections?: number;
   overflow?: string;
@@ -29,7 +29,7 @@ export interface CheckedOptions {
 }
 
 /** The options of `Deno.listen` and `Deno.listenTls` that are looked at here. */
-export interface BindOptions extends CheckedOptions {
+interface BindOptions extends CheckedOptions {
   transport?: string;
   hostname?: string;
   tcpBacklog?: number;
