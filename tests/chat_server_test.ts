@@ -91,6 +91,7 @@ Deno.test({
       "127.0.0.1",
       `${await server.port()}`,
     ]);
+    assertEquals(await ann.line(), "You are guest 1 of 1");
     // nc may be gone before it has read it all.
     await ann.write("x".repeat(100_000)).catch(() => {});
     assertEquals((await ann.output()).stdout, "You are guest 1 of 1\n");
