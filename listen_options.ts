@@ -41,43 +41,44 @@ function refuse(
   name: string,
   must: string,
   received: unknown,
+  purpose = "listen",
 ): never {
   const shown = typeof received === "string"
     ? JSON.stringify(received)
     : Deno.inspect(received);
   throw new ErrorClass(
-    `Cannot listen as '${name}' must be ${must}: received ${shown}`,
+    `Cannot ${purpose} as '${name}' must be ${must}: received ${shown}`,
   );
 }
 
 /** Refuses what is neither a function nor left out. */
-export function checkCallback(name: string, callback: unknown): void {
+export function checkCallback(
+  name: string,
+  callback: unknown,
+  purpose?: string,
+): void {
   if (callback != null && typeof callback !== "function") {
-    refuse(TypeError, name, "a function", callback);
+    refuse(TypeError, name, "a function", callback, purpose);
   }
 }
 
 /** Refuses a limit that is not a positive whole number or Infinity. */
-export function checkMaxConnections(max: number): void {
+export function checkMaxConnections(max: number, purpose?: string): void {
+  const valid = max === Infinity || Number.isInteger(max) && max > 0;
+  if (valid) return;
+  const ErrorClass = typeof max === "number" ? RangeError : TypeError;
   const must = "a positive integer or Infinity";
-  if (typeof max !== "number") refuse(TypeError, "maxConnections", must, max);
-  if (max !== Infinity && !(Number.isInteger(max) && max > 0)) {
-    refuse(RangeError, "maxConnections", must, max);
-  }
+  refuse(ErrorClass, "maxConnections", must, max, purpose);
 }
 
 /** Refuses a wait that a timer cannot keep. */
 export function checkTimeout(timeout: number): void {
-  if (typeof timeout !== "number") {
-    throw new TypeError(
-      `Cannot shut down as 'timeout' must be a number: received ${timeout}`,
-    );
-  }
-  if (!(timeout >= 0 && (timeout <= MAX_TIMEOUT || timeout === Infinity))) {
-    throw new RangeError(
-      `Cannot shut down as 'timeout' must be from 0 to ${MAX_TIMEOUT} ms or Infinity: received ${timeout}`,
-    );
-  }
+  const valid = timeout >= 0 &&
+    (timeout <= MAX_TIMEOUT || timeout === Infinity);
+  if (typeof timeout === "number" && valid) return;
+  const ErrorClass = typeof timeout === "number" ? RangeError : TypeError;
+  const must = `from 0 to ${MAX_TIMEOUT} ms or Infinity`;
+  refuse(ErrorClass, "timeout", must, timeout, "shut down");
 }
 
 /** Refuses options and callbacks that no listener can be made with. */
@@ -111,6 +112,13 @@ export function checkOptions(options: CheckedOptions, callback: unknown): void {
       "Cannot listen as LEV_OPT_BIND_IPV6ONLY and LEV_OPT_BIND_IPV4_AND_IPV6 exclude each other",
     );
   }
+}
+
+/** What a socket talks: a TLS listener of Deno's has a TCP address, too. */
+export function transportOf(socket: Deno.Listener): string {
+  // The class itself is not to be had.
+  const isTls = socket.constructor.name === "TlsListener";
+  return isTls ? "TLS" : socket.addr.transport;
 }
 
 /** Refuses TCP options where Deno has none for the connections. */
@@ -213,7 +221,8 @@ function bindAddressFamily(bind: BindOptions, flags: number): void {
       `Cannot listen as ${name} is not supported on Windows: Deno cannot turn IPV6_V6ONLY off`,
     );
   }
-  const hostname = bind.hostname ??= "::";
+  bind.hostname ??= "::";
+  const { hostname } = bind;
   const address = canonicalIpv6(hostname);
   // An IPv4-mapped address is an IPv4 socket in disguise.
   if (address === undefined || address.startsWith("::ffff:")) {

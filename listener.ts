@@ -30,6 +30,7 @@ import {
   checkOptions,
   checkTimeout,
   checkTransport,
+  transportOf,
 } from "./listen_options.ts";
 import { explainAddrInUse, SocketFile } from "./unix_socket.ts";
 
@@ -359,7 +360,7 @@ export class ConnListener<
     data?: unknown,
   ) {
     checkOptions(options, callback);
-    checkTransport(options, socket.addr.transport);
+    checkTransport(options, transportOf(socket));
     this.#socket = socket;
     this.#options = options;
     this.#tuned = Boolean(options.noDelay || options.keepAlive);
@@ -554,7 +555,7 @@ export class ConnListener<
   }
 
   set maxConnections(max: number) {
-    checkMaxConnections(max);
+    checkMaxConnections(max, "change the limit");
     this.#maxConnections = max;
     this.#count();
   }
@@ -588,7 +589,7 @@ export class ConnListener<
     callback: ConnectionCallback<C, D> | null,
     data?: D,
   ): void {
-    checkCallback("callback", callback);
+    checkCallback("callback", callback, "set the callback");
     if (this.#holds & CLOSED) return;
     if (callback !== null && this.#waiting.length > 0) {
       throw new TypeError("Cannot set a callback as an accept() is waiting");
@@ -618,7 +619,7 @@ export class ConnListener<
    * ```
    */
   setErrorCallback(callback: AcceptErrorCallback<C, unknown> | null): void {
-    checkCallback("onAcceptError", callback);
+    checkCallback("callback", callback, "set the error callback");
     this.#onAcceptError = callback;
   }
 
@@ -1010,7 +1011,7 @@ export class ConnListener<
     const timer = timeout === Infinity
       ? undefined
       : setTimeout(expired.resolve, timeout);
-    this.#draining = this.#released === undefined;
+    this.#draining ||= this.#released === undefined;
     this.#ending.abort();
     const drain = drainBacklog && timeout > 0 ? this.#drain() : undefined;
     const drained = drain && await Promise.race([drain, expired.promise]);

@@ -309,6 +309,19 @@ Deno.test("shutdown() again with a shorter timeout hurries the first one", async
   assert(await isClosed(client));
 });
 
+Deno.test("shutdown() again keeps draining what the first one drains", async () => {
+  const listener = listen(LOCAL, untilEnd);
+  const client = await connect(listener);
+  await until(() => listener.stats.active === 1);
+  const first = listener.shutdown({ drainBacklog: false });
+  const second = listener.shutdown();
+  assertEquals(listener.state, "draining");
+  client.close();
+  assertEquals(await first, { completed: 1, aborted: 0 });
+  assertEquals(await second, { completed: 1, aborted: 0 });
+  assertEquals(listener.state, "closed");
+});
+
 Deno.test("shutdown() after close() waits for what is still active", async () => {
   const listener = listen(LOCAL, untilEnd);
   const client = await connect(listener);

@@ -198,6 +198,14 @@ Deno.test("ConnListener() refuses bad input and leaves the socket alone", async 
       message,
     );
   }
+  const cert = await Deno.readTextFile("tests/testdata/localhost.crt");
+  const key = await Deno.readTextFile("tests/testdata/localhost.key");
+  using tlsSocket = Deno.listenTls({ port: 0, cert, key });
+  assertThrows(
+    () => new ConnListener(tlsSocket, { keepAlive: true }),
+    Deno.errors.NotSupported,
+    "'keepAlive' is not supported with TLS",
+  );
   assertThrows(
     () => new ConnListener(socket, { flags: LEV_OPT_DEFERRED_ACCEPT }),
     TypeError,
@@ -210,14 +218,19 @@ Deno.test("ConnListener() refuses bad input and leaves the socket alone", async 
 
 Deno.test("the methods refuse bad input", async () => {
   await using listener = listen({ port: 0 });
-  assertThrows(() => listener.maxConnections = 0, RangeError, LIMIT);
-  assertThrows(() => listener.maxConnections = "1" as never, TypeError, LIMIT);
+  const limit = `Cannot change the limit as ${LIMIT}: received`;
+  assertThrows(() => listener.maxConnections = 0, RangeError, limit);
+  assertThrows(() => listener.maxConnections = "1" as never, TypeError, limit);
   assertEquals(listener.maxConnections, Infinity);
-  assertThrows(() => listener.setCallback(1 as never), TypeError, "'callback'");
+  assertThrows(
+    () => listener.setCallback(1 as never),
+    TypeError,
+    "Cannot set the callback as 'callback' must be a function: received 1",
+  );
   assertThrows(
     () => listener.setErrorCallback(1 as never),
     TypeError,
-    "must be a function",
+    "Cannot set the error callback as 'callback' must be a function: received 1",
   );
   const timeout = "Cannot shut down as 'timeout' must be";
   await assertRejects(
