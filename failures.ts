@@ -7,8 +7,8 @@
  * Codes that are about one connection, not about the listener. accept(2) passes
  * on errors that are already pending on the new connection; Deno then asks for
  * the peer's address, which fails when the peer has reset it meanwhile
- * (ENOTCONN). EINTR and EAGAIN say nothing at all. Each of them costs the kernel
- * a waiting connection or nothing, so the next accept is tried at once.
+ * (ENOTCONN). That connection is out of the queue then, and with EINTR and EAGAIN
+ * nothing has happened at all: the next accept is tried at once.
  */
 const PEER_GONE_BEFORE_ACCEPT = new Set([
   "ECONNABORTED",
@@ -48,7 +48,10 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
-/** Whether a failed accept is about a client that went away, not about the listener. */
+/**
+ * Whether a failed accept is about a client that went away, not about the listener.
+ * Interrupted is EINTR here: the caller has looked whether the socket was closed.
+ */
 export function isPeerGoneBeforeAccept(error: unknown): boolean {
   return error instanceof Deno.errors.Interrupted ||
     PEER_GONE_BEFORE_ACCEPT.has(errorCode(error) ?? "");

@@ -7,13 +7,13 @@
 /** How long a client may say nothing, in ms: what libevent asks Linux for. */
 const MAX_SILENCE = 30_000;
 /**
- * So much is read at first, in bytes. One would do; this much holds a short
+ * The size of the first read, in bytes. One would do; this much holds a short
  * request whole, so that a handler's first read is as long as it would have been.
  */
 const FIRST_READ = 1024;
 
 /** Accepted connections that nobody has been given yet. */
-export class SilentConns<C extends Deno.Conn> {
+export class DeferredConns<C extends Deno.Conn> {
   /** Those that have not spoken, with the timer that ends their silence. */
   readonly #silent = new Map<C, ReturnType<typeof setTimeout>>();
   /** Those that have spoken, in that order. */
@@ -82,7 +82,7 @@ async function readSome(conn: Deno.Conn): Promise<Uint8Array | null> {
  * the bytes are gone, and everything else is Deno's.
  */
 function unread(conn: Deno.Conn, first: Promise<Uint8Array | null>): void {
-  first.catch(() => {}); // whoever reads is told
+  first.catch(() => {}); // whoever reads awaits it, and is told
   let taken = 0;
   const read = async (p: Uint8Array): Promise<number | null> => {
     if (p.length === 0) return 0;

@@ -15,7 +15,7 @@ export class Handover<C extends Deno.Conn, A extends Deno.Addr>
   constructor(socket: Deno.Listener<C, A>, first: Promise<C>[]) {
     this.#socket = socket;
     this.#first = first;
-    // Why one of them failed is found out again by the accept after it.
+    // One that fails is left out: accept() goes on with the next.
     for (const conn of first) conn.catch(() => {});
     // Until somebody asks for it, the accept must not keep the process alive.
     socket.unref();

@@ -140,7 +140,7 @@ export function checkTransport(
  * Checks everything, and gives back the options for `Deno.listen` with the flags
  * worked into them.
  */
-export function bindOptions<T extends object>(
+export function listenOptions<T extends object>(
   options: T,
   callback: unknown,
 ): T {
@@ -152,9 +152,9 @@ export function bindOptions<T extends object>(
   }
   checkTransport(bind, transport);
   if (transport !== "tcp") refuseTcpFlags(flags, transport);
-  bindBacklog(bind);
-  bindReusePort(bind, flags);
-  bindAddressFamily(bind, flags);
+  applyBacklog(bind);
+  applyReusePort(bind, flags);
+  applyAddressFamily(bind, flags);
   return bind as T;
 }
 
@@ -180,7 +180,7 @@ function refuseTcpFlags(flags: number, transport: string): void {
 }
 
 /** evconnlistener_new_bind's `backlog`: negative picks a default, and 0 fails. */
-function bindBacklog(bind: BindOptions): void {
+function applyBacklog(bind: BindOptions): void {
   const { tcpBacklog } = bind;
   if (tcpBacklog === undefined) return;
   const must = "a positive integer, or negative for Deno's default";
@@ -201,7 +201,7 @@ function bindBacklog(bind: BindOptions): void {
  * status 70, and no `catch` sees it. `Deno.listenDatagram` exists exactly when
  * the flag was given.
  */
-function bindReusePort(bind: BindOptions, flags: number): void {
+function applyReusePort(bind: BindOptions, flags: number): void {
   if (flags & LEV_OPT_REUSEABLE_PORT) bind.reusePort = true;
   if (bind.reusePort && !("listenDatagram" in Deno)) {
     throw new Deno.errors.NotSupported(
@@ -211,7 +211,7 @@ function bindReusePort(bind: BindOptions, flags: number): void {
 }
 
 /** IPV6_V6ONLY cannot be set on Deno; what can be had without it is the address. */
-function bindAddressFamily(bind: BindOptions, flags: number): void {
+function applyAddressFamily(bind: BindOptions, flags: number): void {
   const only6 = (flags & LEV_OPT_BIND_IPV6ONLY) !== 0;
   const both = (flags & LEV_OPT_BIND_IPV4_AND_IPV6) !== 0;
   if (!only6 && !both) return;

@@ -16,7 +16,7 @@ import {
   isPeerGoneBeforeAccept,
   isPeerGoneWhileServed,
 } from "./failures.ts";
-import { SilentConns } from "./first_byte.ts";
+import { DeferredConns } from "./first_byte.ts";
 import {
   LEV_OPT_CLOSE_ON_FREE,
   LEV_OPT_DEFERRED_ACCEPT,
@@ -24,19 +24,21 @@ import {
 } from "./flags.ts";
 import { Handover } from "./handover.ts";
 import {
-  bindOptions,
   checkCallback,
   checkMaxConnections,
   checkOptions,
   checkTimeout,
   checkTransport,
+  listenOptions,
   transportOf,
 } from "./listen_options.ts";
 import { explainAddrInUse, SocketFile } from "./unix_socket.ts";
 
 /**
- * Called once for each connection, in the order in which they were accepted:
- * `evconnlistener_cb`. If it returns a promise, the listener counts the
+ * Called once for each connection, in the order in which they were accepted (with
+ * `LEV_OPT_DEFERRED_ACCEPT`, in the order of their first bytes):
+ * `evconnlistener_cb`. It may pause, close, free or detach the listener, or set
+ * another callback. If it returns a promise, the listener counts the
  * connection as active until the promise settles and closes it then. If it
  * returns nothing, the connection is the callback's.
  *
@@ -135,6 +137,8 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
   flags?: number;
   /**
    * The most connections at a time whose callback's promise is still pending.
+   * Connections that are not counted, because the callback returns nothing or
+   * because they are taken by `accept()`, are not limited.
    *
    * @default {Infinity}
    */
@@ -168,7 +172,7 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
   /**
    * Told of callbacks that fail. Without it, their errors go to
    * `console.error`, except those that only say that the peer went away or that
-   * a shutdown cut the connection off.
+   * a shutdown cut the connection off; the hook is told of these, too.
    */
   onConnectionError?: ConnectionErrorCallback<C>;
 }
@@ -235,15 +239,17 @@ const MIN_BACKOFF = 5;
 /** The longest wait, in ms: how late a listener may notice that descriptors are back. */
 const MAX_BACKOFF = 1000;
 /**
- * So many vanished clients in a row are taken in one go. After them the listener
- * waits MIN_BACKOFF, so that not even a socket on which every accept fails can
- * keep the event loop from turning.
+ * How many vanished clients in a row are skipped before a wait of MIN_BACKOFF.
+ * Without it, a socket on which every accept fails would starve the event loop.
  */
-const ABORTED_IN_ONE_GO = 256;
+const MAX_ABORTED_IN_A_ROW = 256;
 /** The length of the kernel's queue that Deno asks for by default. */
 const DENO_BACKLOG = 511;
 
-/** Sockets that listen() made: only these may wait for a first byte. */
+/**
+ * Sockets that listen() made. On an adopted one LEV_OPT_DEFERRED_ACCEPT comes too
+ * late, as in libevent: it is asked for when the socket is made.
+ */
 const madeHere = new WeakSet<Deno.Listener>();
 
 // Holds, as bits. CLOSED is the one that is never released.
@@ -286,7 +292,7 @@ export class ConnListener<
   readonly flags: number;
   #socket: Deno.Listener<C, A>;
   readonly #options: ListenerOptions<C>;
-  readonly #tuned: boolean; // there are TCP options to set
+  readonly #hasTcpOptions: boolean; // there are TCP options to set
   readonly #backlog: number;
   #maxConnections: number;
   #onAcceptError: AcceptErrorCallback<C, unknown> | null;
@@ -298,8 +304,8 @@ export class ConnListener<
 
   // Holds: why nothing is accepted now.
   #holds = 0;
-  #backoff = MIN_BACKOFF;
-  #backoffTimer: ReturnType<typeof setTimeout> | undefined;
+  #retryDelay = MIN_BACKOFF;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #abortedInARow = 0;
 
   // The accept in flight; once its connection is parked, the promise that has it.
@@ -309,10 +315,10 @@ export class ConnListener<
   #idle = false; // nobody wants what is in flight: it must not keep the process alive
   #refed = true; // by ref() and unref()
 
-  // Connections whose callback's promise is pending, because shutdown() must be
-  // able to reach them. An array with free places: a Set takes 1 % of an accept.
+  // shutdown() must reach every connection whose callback's promise is pending.
+  // Slots are used again, which is cheaper than a Set (bench/README.md).
   readonly #active: (C | undefined)[] = [];
-  readonly #places: number[] = []; // the free ones
+  readonly #freeSlots: number[] = [];
   #completed = 0; // connections whose callback ended by itself
   #cut = 0; // connections that shutdown() closed under their callback
   #stats = {
@@ -323,16 +329,19 @@ export class ConnListener<
     connectionErrors: 0,
   };
 
-  // With LEV_OPT_DEFERRED_ACCEPT, connections that are not delivered yet.
-  readonly #silent: SilentConns<C> | undefined;
+  // With LEV_OPT_DEFERRED_ACCEPT, connections that have not spoken, or have and
+  // are not delivered yet.
+  readonly #deferred: DeferredConns<C> | undefined;
 
   // With a Unix socket: closing must not remove what is not ours.
   readonly #file: SocketFile | undefined;
 
+  // The end, in this order: #draining (only with shutdown()), the signal, the hold
+  // CLOSED, #released, #gone, and when no callback is running any more #finished.
   #draining = false;
   readonly #ending = new AbortController();
-  #released: Promise<void> | undefined; // set at the end; settles when the socket is gone
-  #gone = false;
+  #released: Promise<void> | undefined; // settles when the socket is gone
+  #gone = false; // it has settled
   readonly #finished = Promise.withResolvers<void>();
 
   /**
@@ -363,7 +372,7 @@ export class ConnListener<
     checkTransport(options, transportOf(socket));
     this.#socket = socket;
     this.#options = options;
-    this.#tuned = Boolean(options.noDelay || options.keepAlive);
+    this.#hasTcpOptions = Boolean(options.noDelay || options.keepAlive);
     this.flags = options.flags ?? 0;
     this.#maxConnections = options.maxConnections ?? Infinity;
     this.#onAcceptError = options.onAcceptError ?? null;
@@ -376,11 +385,11 @@ export class ConnListener<
           "Cannot listen as LEV_OPT_DEFERRED_ACCEPT is not for an adopted socket",
         );
       }
-      this.#silent = new SilentConns(
+      this.#deferred = new DeferredConns(
         () => this.#deliverHeard(),
         () => {
           this.#stats.aborted++;
-          this.#count();
+          this.#checkLimit();
         },
       );
     }
@@ -436,7 +445,7 @@ export class ConnListener<
    * Where the listener is in its life: `"listening"`, with or without demand;
    * `"paused"` by `pause()` or `LEV_OPT_DISABLED`; `"draining"` from `shutdown()`
    * until the last active connection has ended or was cut off; `"closed"` after
-   * `close()`, `detach()` or that.
+   * `close()`, `detach()` or a finished `shutdown()`.
    *
    * @example Usage
    * ```ts
@@ -557,7 +566,7 @@ export class ConnListener<
   set maxConnections(max: number) {
     checkMaxConnections(max, "change the limit");
     this.#maxConnections = max;
-    this.#count();
+    this.#checkLimit();
   }
 
   /**
@@ -708,7 +717,7 @@ export class ConnListener<
     return this.#holds === 0 && this.#demand;
   }
 
-  /** Called after every change of demand or holds, by whomever. */
+  /** Must be called after every change of demand or holds. */
   #update(): void {
     const wanted = this.#wanted;
     const idle = !wanted && this.#accepting !== undefined;
@@ -717,14 +726,11 @@ export class ConnListener<
       this.#keepAlive();
     }
     if (wanted && !this.#running) this.#run();
-    // Not from inside resume() or setCallback(): as with what is parked.
-    if (this.#silent) queueMicrotask(() => this.#deliverHeard());
+    // In a microtask: resume() and setCallback() return before they deliver.
+    if (this.#deferred) queueMicrotask(() => this.#deliverHeard());
   }
 
-  /**
-   * The accept loop: one at a time, and only while a connection is wanted. Every
-   * connection passes through here, so each step has to have its reason.
-   */
+  /** The accept loop: one at a time, and only while a connection is wanted. */
   async #run(): Promise<void> {
     this.#running = true;
     while (this.#wanted) {
@@ -738,15 +744,15 @@ export class ConnListener<
       }
       if (this.#holds & CLOSED) break; // close() or detach() has taken it
       if (!this.#parked) this.#stats.accepted++; // a parked one is counted
-      this.#backoff = MIN_BACKOFF; // a success ends both kinds of failure
+      this.#retryDelay = MIN_BACKOFF; // a success ends both kinds of failure
       this.#abortedInARow = 0;
       // Whatever happened during the await is looked at here, and only here.
       this.#parked = !this.#wanted;
       if (this.#parked) break; // and stays in #accepting
       this.#accepting = undefined;
-      if (this.#atLimit) this.#reject(conn); // else FULL would hold
-      else if (this.#silent === undefined) this.#deliver(conn);
-      else this.#defer(conn, this.#silent);
+      if (this.#atLimit) this.#reject(conn); // with "queue", FULL holds instead
+      else if (this.#deferred === undefined) this.#deliver(conn);
+      else this.#defer(conn, this.#deferred);
     }
     this.#running = false;
   }
@@ -757,25 +763,25 @@ export class ConnListener<
   }
 
   /** Keeps a connection until its first byte is there. It counts toward the limit. */
-  #defer(conn: C, silent: SilentConns<C>): void {
-    silent.add(conn);
-    this.#count();
+  #defer(conn: C, deferred: DeferredConns<C>): void {
+    deferred.add(conn);
+    this.#checkLimit();
   }
 
-  /** Delivers those that have spoken. They have their place already, full or not. */
+  /** Delivers those that have spoken, full or not: they count already. */
   #deliverHeard(): void {
     while (this.#demand && (this.#holds & (PAUSED | CLOSED)) === 0) {
-      const conn = this.#silent?.shift();
+      const conn = this.#deferred?.shift();
       if (conn === undefined) break;
       this.#deliver(conn);
-      this.#count();
+      this.#checkLimit();
     }
   }
 
   /** Hands a connection over. Whatever a callback throws ends here. */
   #deliver(conn: C): void {
     try {
-      if (this.#tuned) this.#tune(conn as Deno.Conn as Deno.TcpConn);
+      if (this.#hasTcpOptions) this.#tune(conn as Deno.Conn as Deno.TcpConn);
       if (this.#callback === null) {
         this.#waiting.shift()?.(conn);
       } else {
@@ -795,28 +801,28 @@ export class ConnListener<
 
   /** Counts a connection until its callback's promise settles, and closes it then. */
   async #serve(conn: C, handled: Promise<void>): Promise<void> {
-    const place = this.#places.pop() ?? this.#active.length;
-    this.#active[place] = conn;
-    if (this.#limited) this.#count();
+    const slot = this.#freeSlots.pop() ?? this.#active.length;
+    this.#active[slot] = conn;
+    if (this.#limited) this.#checkLimit();
     try {
       await handled;
     } catch (error) {
       this.#connectionFailed(error, conn);
     }
     conn[Symbol.dispose](); // no error if the callback has closed it
-    this.#active[place] = undefined;
-    this.#places.push(place);
+    this.#active[slot] = undefined;
+    this.#freeSlots.push(slot);
     if (this.#cut === 0) this.#completed++;
     // Without a limit and without a hold, nothing follows from it.
     if (this.#limited || this.#holds !== 0) {
       this.#holds &= ~BACKOFF; // its descriptor is free again
-      this.#count();
+      this.#checkLimit();
       this.#settle();
     }
   }
 
   get #activeCount(): number {
-    return this.#active.length - this.#places.length;
+    return this.#active.length - this.#freeSlots.length;
   }
 
   get #limited(): boolean {
@@ -825,12 +831,12 @@ export class ConnListener<
 
   get #atLimit(): boolean {
     if (!this.#limited) return false;
-    const silent = this.#silent === undefined ? 0 : this.#silent.size;
-    return this.#activeCount + silent >= this.#maxConnections;
+    const deferred = this.#deferred === undefined ? 0 : this.#deferred.size;
+    return this.#activeCount + deferred >= this.#maxConnections;
   }
 
   /** Looks at the limit again, after a change on either side of it. */
-  #count(): void {
+  #checkLimit(): void {
     if (this.#atLimit && this.#options.overflow !== "reject") {
       this.#holds |= FULL;
     } else {
@@ -844,7 +850,7 @@ export class ConnListener<
     this.#stats.connectionErrors++;
     const hook = this.#options.onConnectionError;
     if (hook) {
-      report(() => hook(error, conn, this));
+      callHook(() => hook(error, conn, this));
     } else if (
       !isPeerGoneWhileServed(error) && !(this.#cut > 0 && isClosedHere(error))
     ) {
@@ -859,14 +865,15 @@ export class ConnListener<
       this.close(); // its owner closed the socket itself
     } else if (isPeerGoneBeforeAccept(error)) {
       this.#stats.aborted++;
-      if (++this.#abortedInARow % ABORTED_IN_ONE_GO === 0) {
+      if (++this.#abortedInARow === MAX_ABORTED_IN_A_ROW) {
+        this.#abortedInARow = 0;
         this.#backOff(MIN_BACKOFF);
       }
     } else {
       this.#stats.acceptErrors++;
-      const first = this.#backoff === MIN_BACKOFF;
-      this.#backOff(this.#backoff);
-      this.#backoff = Math.min(this.#backoff * 2, MAX_BACKOFF);
+      const first = this.#retryDelay === MIN_BACKOFF;
+      this.#backOff(this.#retryDelay);
+      this.#retryDelay = Math.min(this.#retryDelay * 2, MAX_BACKOFF);
       this.#reportAcceptError(toError(error), first);
     }
   }
@@ -874,7 +881,7 @@ export class ConnListener<
   #reportAcceptError(error: Error, first: boolean): void {
     const hook = this.#onAcceptError;
     if (hook !== null) {
-      report(() => hook(error, this, this.#data));
+      callHook(() => hook(error, this, this.#data));
     } else if (first) {
       console.warn(
         `Cannot accept on ${formatAddr(this.addr)}, trying again:`,
@@ -885,13 +892,13 @@ export class ConnListener<
 
   /** Waits without accepting, unless one of the connections ends before that. */
   #backOff(delay: number): void {
-    clearTimeout(this.#backoffTimer);
+    clearTimeout(this.#retryTimer);
     this.#holds |= BACKOFF;
-    this.#backoffTimer = setTimeout(() => {
+    this.#retryTimer = setTimeout(() => {
       this.#holds &= ~BACKOFF;
       this.#update();
     }, delay);
-    if (!this.#refed) Deno.unrefTimer(this.#backoffTimer);
+    if (!this.#refed) Deno.unrefTimer(this.#retryTimer);
   }
 
   /**
@@ -957,15 +964,16 @@ export class ConnListener<
     return this.#close((conn) => conn[Symbol.dispose]());
   }
 
-  /** @param late What becomes of connections that are accepted but not delivered. */
-  #close(late: (conn: C) => void): Promise<void> {
+  /** @param onUndelivered What becomes of connections that are accepted but not delivered. */
+  #close(onUndelivered: (conn: C) => void): Promise<void> {
     if (this.#released === undefined) {
-      // The end of an accept in flight is waited for, whoever else may not be.
+      // The address is free only when the accept in flight has settled: until then
+      // even an unref'd listener keeps the process alive.
       if (this.#idle || !this.#refed) this.#socket.ref();
-      const inHand = this.#end().map(async (conn) => late(await conn));
-      const stepBack = this.#file?.stepAside();
+      const inHand = this.#end().map(async (conn) => onUndelivered(await conn));
+      const putBack = this.#file?.setAside();
       const closed = [closeSocket(this.#socket), ...inHand];
-      this.#released = this.#release(closed, stepBack);
+      this.#released = this.#release(closed, putBack);
       this.#ending.abort();
     }
     return this.#released;
@@ -978,8 +986,8 @@ export class ConnListener<
    * aborted.
    *
    * @param options How long to wait.
-   * @param options.timeout After so many ms the connections that are still
-   * active are closed, at 0 at once. Default: `Infinity`.
+   * @param options.timeout How many ms to wait before the connections that are
+   * still active are closed; 0 closes them at once. Default: `Infinity`.
    * @param options.drainBacklog Whether to deliver what the kernel has completed.
    * Not done while paused or without a callback. Default: `true`.
    * @returns How many connections completed, and how many were cut off.
@@ -1030,7 +1038,8 @@ export class ConnListener<
   /**
    * Lets the accept loop empty the kernel's queue: it is empty when an accept
    * stays in flight while the event loop turns. What comes after the drain has
-   * begun stands behind a queue's length of others, and is not waited for.
+   * begun stands behind a queue's length of others at most, so that clients who
+   * keep coming do not make it longer.
    *
    * @returns Whether it went that far.
    */
@@ -1044,18 +1053,20 @@ export class ConnListener<
       const accepting = this.#accepting;
       const held = this.#holds !== 0;
       // No descriptor is left, and none of ours is to come back.
-      if (this.#backoff > MIN_BACKOFF && this.#activeCount === 0) return false;
+      if (this.#retryDelay > MIN_BACKOFF && this.#activeCount === 0) {
+        return false;
+      }
       // Twice: a timer may come before what the same turn brings.
-      await turn(held ? MIN_BACKOFF : 0);
-      await turn(0);
+      await delay(held ? MIN_BACKOFF : 0);
+      await delay(0);
       if (!held && accepting && accepting === this.#accepting) return true;
     }
     return taken() >= enough;
   }
 
   #deliverLast(conn: C): void {
-    // There is no place for it, or nobody will hear it speak.
-    if (this.#atLimit || this.#silent) return conn[Symbol.dispose]();
+    // It is over the limit, or its first byte will not be waited for.
+    if (this.#atLimit || this.#deferred) return conn[Symbol.dispose]();
     this.#stats.accepted++;
     this.#deliver(conn);
   }
@@ -1115,20 +1126,23 @@ export class ConnListener<
 
   /** Ends demand, and gives what is accepted but not delivered to the caller. */
   #end(): Promise<C>[] {
-    const inHand = (this.#silent?.takeAll() ?? [])
+    const inHand = (this.#deferred?.takeAll() ?? [])
       .map((conn) => new Promise<C>((resolve) => resolve(conn)));
     if (this.#accepting) inHand.push(this.#accepting);
     this.#accepting = undefined;
     this.#parked = false;
     this.#holds |= CLOSED;
-    clearTimeout(this.#backoffTimer);
+    clearTimeout(this.#retryTimer);
     for (const waiter of this.#waiting.splice(0)) waiter(undefined);
     return inHand;
   }
 
-  async #release(closed: unknown[] = [], then?: () => void): Promise<void> {
+  async #release(
+    closed: unknown[] = [],
+    afterwards?: () => void,
+  ): Promise<void> {
     await Promise.allSettled(closed);
-    then?.();
+    afterwards?.();
     this.#gone = true;
     this.#settle();
   }
@@ -1153,7 +1167,7 @@ export class ConnListener<
   ref(): void {
     this.#refed = true;
     this.#keepAlive();
-    if (this.#backoffTimer !== undefined) Deno.refTimer(this.#backoffTimer);
+    if (this.#retryTimer !== undefined) Deno.refTimer(this.#retryTimer);
   }
 
   /**
@@ -1171,7 +1185,7 @@ export class ConnListener<
   unref(): void {
     this.#refed = false;
     this.#keepAlive();
-    if (this.#backoffTimer !== undefined) Deno.unrefTimer(this.#backoffTimer);
+    if (this.#retryTimer !== undefined) Deno.unrefTimer(this.#retryTimer);
   }
 
   #keepAlive(): void {
@@ -1226,7 +1240,7 @@ export class ConnListener<
 }
 
 /**
- * `Deno.listen` that no client can end: `evconnlistener_new_bind`. Takes
+ * `Deno.listen` that no client can bring down: `evconnlistener_new_bind`. Takes
  * `Deno.listen`'s own options and the listener's. A negative `tcpBacklog` is
  * Deno's default. Deno's own errors, such as `AddrInUse`, pass through.
  *
@@ -1320,7 +1334,7 @@ export function listen(
   data?: unknown,
   // deno-lint-ignore no-explicit-any
 ): ConnListener<any, any> {
-  const bind = bindOptions(options, callback);
+  const bind = listenOptions(options, callback);
   try {
     const socket = Deno.listen(bind);
     madeHere.add(socket);
@@ -1333,13 +1347,13 @@ export function listen(
 }
 
 /**
- * `Deno.listenTls` that no client can end. Takes its own options and the
+ * `Deno.listenTls` that no client can bring down. Takes its own options and the
  * listener's. The handshake takes place when the connection is first read or
  * written, so a client that never finishes it holds up nobody else.
  *
  * @typeParam D The type of `data`.
  * @param options Where to listen, the certificate and its key, and the
- * listener's options. `noDelay` and `keepAlive` are not to be had with TLS.
+ * listener's options. `noDelay` and `keepAlive` are not available with TLS.
  * @param callback Called for each connection.
  * @param data Given to the callback and to the accept error hook.
  * @returns A listener, already listening.
@@ -1372,7 +1386,7 @@ export function listenTls<D = undefined>(
   callback?: ConnectionCallback<Deno.TlsConn, D> | null,
   data?: D,
 ): ConnListener<Deno.TlsConn> {
-  const bind = bindOptions(options, callback);
+  const bind = listenOptions(options, callback);
   checkTransport(options, "TLS");
   const socket = Deno.listenTls(bind);
   madeHere.add(socket);
@@ -1380,7 +1394,7 @@ export function listenTls<D = undefined>(
 }
 
 /** Calls a hook. What it throws, at once or later, must not end the process. */
-function report(hook: () => unknown): void {
+function callHook(hook: () => unknown): void {
   Promise.try(hook).catch((error) => {
     console.error("Error in a hook of a listener:", error);
   });
@@ -1403,8 +1417,8 @@ function closeSocket(socket: { close(): unknown }): unknown {
   }
 }
 
-/** Lets the event loop turn. */
-function turn(ms: number): Promise<void> {
+/** Resolves after so many ms; after 0, the event loop has turned. */
+function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 

@@ -1,7 +1,7 @@
 /**
  * The file of a Unix socket. Deno removes whatever is at the path when it closes
- * the socket, also the socket of a process that has taken the path over. So what
- * is not ours steps aside while that happens.
+ * the socket, also the socket of a process that has taken the path over. So a file
+ * that is not ours gets a second name before, and is put back after.
  */
 
 /** Remembers which file a socket has. */
@@ -12,7 +12,7 @@ export class SocketFile {
   /** @param path Where a socket has just been made. */
   constructor(path: string) {
     this.#path = path;
-    this.#own = identify(path);
+    this.#own = fileId(path);
   }
 
   /**
@@ -22,8 +22,8 @@ export class SocketFile {
    * @returns What to do after the socket is closed: puts that file back, unless
    * there is a third one by then.
    */
-  stepAside(): () => void {
-    const now = identify(this.#path);
+  setAside(): () => void {
+    const now = fileId(this.#path);
     const aside = `${this.#path}.${crypto.randomUUID()}`;
     if (now === undefined || now === this.#own || !mayChange(aside)) {
       return () => {};
@@ -48,7 +48,7 @@ function putBack(aside: string, path: string): void {
 }
 
 /** Says which file is at a path, if there is one and it may be looked at. */
-function identify(path: string): string | undefined {
+function fileId(path: string): string | undefined {
   if (!isGranted("read", path)) return undefined;
   try {
     const { dev, ino } = Deno.lstatSync(path);
@@ -72,7 +72,7 @@ export function explainAddrInUse(error: unknown, path: string): unknown {
   if (!(error instanceof Deno.errors.AddrInUse)) return error;
   return Object.assign(
     new Deno.errors.AddrInUse(
-      `Cannot listen on '${path}' as there is a file: if no process listens on it any more, remove it first`,
+      `Cannot listen on '${path}' as the file exists already: if no process listens on it any more, remove it first`,
       { cause: error },
     ),
     { code: "EADDRINUSE" },

@@ -31,7 +31,7 @@ Deno.test({
       assertThrows(
         () => listen(options, echo),
         Deno.errors.AddrInUse,
-        `Cannot listen on '${path}' as there is a file: if no process listens on it any more, remove it first`,
+        `Cannot listen on '${path}' as the file exists already: if no process listens on it any more, remove it first`,
       );
       assert(Deno.statSync(path).isSocket, "the file is its owner's to remove");
 
