@@ -195,8 +195,10 @@ async function holdClients(port: number, count: number): Promise<void> {
 
 function serve(hook: boolean): void {
   const options: ListenerOptions = {
-    onAcceptError: (error) =>
-      console.log(`error ${(error as { code?: string }).code}`),
+    onAcceptError: (error, { stats }) => {
+      const { code } = error as { code?: string };
+      console.log(`error ${code} after ${stats.accepted}`);
+    },
   };
   const bind = { hostname: "127.0.0.1", port: 0 };
   // Deno's first look at signals takes descriptors, and comes some time after the
