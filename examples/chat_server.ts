@@ -15,6 +15,7 @@
 import { listen } from "@evconn/listener";
 import { parseArgs } from "@std/cli/parse-args";
 import { Guest } from "./chat/guest.ts";
+import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: chat_server.ts [options] [port]
 
@@ -92,10 +93,6 @@ console.log(
   }`,
 );
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Windows has no SIGTERM.
-  if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
-  Deno.addSignalListener(signal, () => listener.close());
-}
+onEndSignal(() => listener.close());
 for await (const conn of listener) welcome(conn);
 for (const guest of guests) guest.drop();

@@ -17,6 +17,7 @@ import {
   listen,
 } from "@evconn/listener";
 import { parseArgs } from "@std/cli/parse-args";
+import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: echo_server.ts [options] [port]
 
@@ -85,12 +86,11 @@ const listener = (() => {
 })();
 console.log(`Echoing on ${listener.addr.hostname}:${listener.addr.port}`);
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Windows has no SIGTERM.
-  if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
-  Deno.addSignalListener(signal, () => {
-    const again = listener.state === "draining";
-    listener.shutdown(again ? { timeout: 0 } : {});
-  });
-}
+onEndSignal((again) => {
+  const { active } = listener.stats;
+  if (!again && active > 0) {
+    console.log(`Connections still open: ${active}. Ctrl-C again closes them.`);
+  }
+  listener.shutdown(again ? { timeout: 0 } : {});
+});
 await listener.finished;

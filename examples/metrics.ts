@@ -16,6 +16,7 @@
 import { listen, type ListenerStats } from "@evconn/listener";
 import { parseArgs } from "@std/cli/parse-args";
 import { metrics } from "npm:@opentelemetry/api@^1.9.0";
+import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: metrics.ts [options] [port]
 
@@ -120,13 +121,8 @@ observe(() => listener.stats);
 console.log(`Echoing on ${hostname}:${listener.addr.port}`);
 console.log(`Metrics on http://${hostname}:${http.addr.port}/metrics`);
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Windows has no SIGTERM.
-  if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
-  Deno.addSignalListener(signal, () => {
-    const again = listener.signal.aborted;
-    listener.shutdown(again ? { timeout: 0 } : {});
-  });
-}
+onEndSignal((again) => {
+  listener.shutdown(again ? { timeout: 0 } : {});
+});
 await listener.finished;
 await http.shutdown();

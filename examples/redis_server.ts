@@ -18,6 +18,7 @@ import {
   listen,
 } from "@evconn/listener";
 import { parseArgs } from "@std/cli/parse-args";
+import { onEndSignal } from "./signals.ts";
 import { execute } from "./redis/commands.ts";
 import { Replies } from "./redis/replies.ts";
 import { ProtocolError, Requests } from "./redis/requests.ts";
@@ -97,12 +98,7 @@ const listener = (() => {
 })();
 console.log(`Serving on ${listener.addr.hostname}:${listener.addr.port}`);
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Windows has no SIGTERM.
-  if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
-  Deno.addSignalListener(signal, () => {
-    const again = listener.signal.aborted;
-    listener.shutdown({ timeout: again ? 0 : GRACE });
-  });
-}
+onEndSignal((again) => {
+  listener.shutdown({ timeout: again ? 0 : GRACE });
+});
 await listener.finished;

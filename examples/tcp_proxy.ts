@@ -22,6 +22,7 @@ import {
   readTargets,
   watchFile,
 } from "./proxy/targets.ts";
+import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: tcp_proxy.ts [options] [HOST:]PORT TARGET...
 
@@ -127,14 +128,9 @@ function reload(file: string) {
   }
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Windows has no SIGTERM.
-  if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
-  Deno.addSignalListener(signal, () => {
-    const again = listener.signal.aborted;
-    listener.shutdown(again ? { timeout: 0 } : {});
-  });
-}
+onEndSignal((again) => {
+  listener.shutdown(again ? { timeout: 0 } : {});
+});
 if (file) {
   Deno.addSignalListener("SIGHUP", () => reload(file));
   orFail(() => watchFile(file, () => reload(file), listener.signal));

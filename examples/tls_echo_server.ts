@@ -19,6 +19,7 @@ import {
   listenTls,
 } from "@evconn/listener";
 import { parseArgs } from "@std/cli/parse-args";
+import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: tls_echo_server.ts [options] [port]
 
@@ -102,12 +103,6 @@ function reload() {
 }
 
 Deno.addSignalListener("SIGHUP", reload);
-let ending = false;
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Windows has no SIGTERM.
-  if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
-  Deno.addSignalListener(signal, () => {
-    for (const each of running) each.shutdown(ending ? { timeout: 0 } : {});
-    ending = true;
-  });
-}
+onEndSignal((again) => {
+  for (const each of running) each.shutdown(again ? { timeout: 0 } : {});
+});

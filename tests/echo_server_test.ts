@@ -3,6 +3,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
 import { wasInQueue } from "./clients.ts";
 import { type Process, startExample } from "./example_process.ts";
+import { roundTrip } from "./faults.ts";
 
 const ANSWER = { hostname: "127.0.0.1" };
 
@@ -135,6 +136,40 @@ Deno.test("the echo server ends at once on a second signal", {
   server.kill("SIGINT");
   assertEquals((await server.output()).code, 0);
 });
+
+/** Whether the server goes on serving a client after two SIGINT, and how fast they came. */
+async function interruptTwice(): Promise<{ ms: number; served: boolean }> {
+  const port = getAvailablePort();
+  await using server = start(String(port));
+  await server.line();
+  using conn = await Deno.connect({ ...ANSWER, port });
+  await conn.write(new Uint8Array([7]));
+  await conn.read(new Uint8Array(1));
+  const before = performance.now();
+  server.kill("SIGINT");
+  await server.line(/^Connections still open: 1\./);
+  server.kill("SIGINT");
+  const ms = performance.now() - before;
+  const text = "so many that the second signal has arrived".repeat(10);
+  let answer = "";
+  for (const char of text) answer += await roundTrip(conn, char);
+  return { ms, served: answer === text };
+}
+
+Deno.test(
+  "the echo server takes a Ctrl-C that deno task passes on for the same",
+  {
+    ignore: Deno.build.os === "windows",
+  },
+  async () => {
+    // On a machine that is busy with other things they may come apart.
+    for (let tries = 0; tries < 5; tries++) {
+      const { ms, served } = await interruptTwice();
+      if (ms < 250) return assertEquals(served, true);
+    }
+    console.log("Not tested: this machine is too slow.");
+  },
+);
 
 Deno.test(
   "the echo server shuts down on an accept error, with libevent's words",
