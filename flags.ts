@@ -334,7 +334,9 @@ const KNOWN_BITS = REPORTS.reduce((bits, report) => bits | report.bit, 0);
 export function checkFlags(flags: number, purpose: string): void {
   if (typeof flags !== "number") {
     throw new TypeError(
-      `Cannot ${purpose} as 'flags' must be a number: received ${flags}`,
+      `Cannot ${purpose} as 'flags' must be a number: received ${
+        Deno.inspect(flags)
+      }`,
     );
   }
   if (!Number.isInteger(flags) || flags < 0) {
@@ -342,8 +344,8 @@ export function checkFlags(flags: number, purpose: string): void {
       `Cannot ${purpose} as 'flags' must be a combination of LEV_OPT_*: received ${flags}`,
     );
   }
-  // Bitwise operators see 32 bits; a flag above them is just as unknown.
-  const unknown = flags > 0x7fffffff ? flags : flags & ~KNOWN_BITS;
+  // Subtracted, because bitwise operators see 32 bits only.
+  const unknown = flags - (flags & KNOWN_BITS);
   if (unknown !== 0) {
     throw new RangeError(
       `Cannot ${purpose} as 'flags' has unknown bits 0x${

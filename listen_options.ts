@@ -43,11 +43,10 @@ function refuse(
   received: unknown,
   purpose = "listen",
 ): never {
-  const shown = typeof received === "string"
-    ? JSON.stringify(received)
-    : Deno.inspect(received);
   throw new ErrorClass(
-    `Cannot ${purpose} as '${name}' must be ${must}: received ${shown}`,
+    `Cannot ${purpose} as '${name}' must be ${must}: received ${
+      Deno.inspect(received)
+    }`,
   );
 }
 
@@ -116,6 +115,9 @@ export function checkOptions(options: CheckedOptions, callback: unknown): void {
 
 /** What a socket talks: a TLS listener of Deno's has a TCP address, too. */
 export function transportOf(socket: Deno.Listener): string {
+  if (typeof socket?.accept !== "function") {
+    refuse(TypeError, "socket", "a Deno.Listener", socket);
+  }
   // The class itself is not to be had.
   const isTls = socket.constructor.name === "TlsListener";
   return isTls ? "TLS" : socket.addr.transport;

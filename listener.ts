@@ -245,6 +245,18 @@ const MAX_BACKOFF = 1000;
 const MAX_ABORTED_IN_A_ROW = 256;
 /** The length of the kernel's queue that Deno asks for by default. */
 const DENO_BACKLOG = 511;
+/** The longest queue of an adopted socket: Linux allows no more by default. */
+const ADOPTED_BACKLOG = 4096;
+
+/**
+ * How often the event loop turns until what the kernel has ready is here: in the
+ * first turn Deno asks the kernel, in the next it completes operations, and only
+ * in the one after it resolves their promises. A timer comes before the rest of its
+ * turn, so there has to be one more.
+ */
+const TURNS = 4;
+/** How many operations Deno completes in a turn, at the least: tokio's budget. */
+const OPERATIONS_A_TURN = 128;
 
 /**
  * Sockets that listen() made. On an adopted one LEV_OPT_DEFERRED_ACCEPT comes too
@@ -321,6 +333,7 @@ export class ConnListener<
   readonly #freeSlots: number[] = [];
   #completed = 0; // connections whose callback ended by itself
   #cut = 0; // connections that shutdown() closed under their callback
+  #isCutOff = false; // what is delivered from now on is cut off, too
   #stats = {
     accepted: 0,
     rejected: 0,
@@ -376,11 +389,13 @@ export class ConnListener<
     this.flags = options.flags ?? 0;
     this.#maxConnections = options.maxConnections ?? Infinity;
     this.#onAcceptError = options.onAcceptError ?? null;
+    const adopted = !madeHere.delete(socket);
     const { tcpBacklog = -1 } = options as { tcpBacklog?: number };
-    this.#backlog = tcpBacklog < 0 ? DENO_BACKLOG : tcpBacklog;
+    if (adopted) this.#backlog = ADOPTED_BACKLOG;
+    else this.#backlog = tcpBacklog < 0 ? DENO_BACKLOG : tcpBacklog;
     if (this.flags & LEV_OPT_DISABLED) this.#holds |= PAUSED;
     if (this.flags & LEV_OPT_DEFERRED_ACCEPT) {
-      if (!madeHere.has(socket)) {
+      if (adopted) {
         throw new TypeError(
           "Cannot listen as LEV_OPT_DEFERRED_ACCEPT is not for an adopted socket",
         );
@@ -803,16 +818,20 @@ export class ConnListener<
   async #serve(conn: C, handled: Promise<void>): Promise<void> {
     const slot = this.#freeSlots.pop() ?? this.#active.length;
     this.#active[slot] = conn;
+    if (this.#isCutOff) this.#cutOne(conn);
     if (this.#limited) this.#checkLimit();
+    let failure: { error: unknown } | undefined;
     try {
       await handled;
     } catch (error) {
-      this.#connectionFailed(error, conn);
+      failure = { error };
     }
     conn[Symbol.dispose](); // no error if the callback has closed it
     this.#active[slot] = undefined;
     this.#freeSlots.push(slot);
-    if (this.#cut === 0) this.#completed++;
+    if (!this.#isCutOff) this.#completed++;
+    // The hook is told when it is over: it may shut down, or look at the counts.
+    if (failure) this.#connectionFailed(failure.error, conn);
     // Without a limit and without a hold, nothing follows from it.
     if (this.#limited || this.#holds !== 0) {
       this.#holds &= ~BACKOFF; // its descriptor is free again
@@ -852,7 +871,7 @@ export class ConnListener<
     if (hook) {
       callHook(() => hook(error, conn, this));
     } else if (
-      !isPeerGoneWhileServed(error) && !(this.#cut > 0 && isClosedHere(error))
+      !isPeerGoneWhileServed(error) && !(this.#isCutOff && isClosedHere(error))
     ) {
       console.error("Error in a connection callback:", error);
     }
@@ -876,6 +895,7 @@ export class ConnListener<
       this.#retryDelay = Math.min(this.#retryDelay * 2, MAX_BACKOFF);
       this.#reportAcceptError(toError(error), first);
     }
+    this.#update();
   }
 
   #reportAcceptError(error: Error, first: boolean): void {
@@ -972,7 +992,8 @@ export class ConnListener<
       if (this.#idle || !this.#refed) this.#socket.ref();
       const inHand = this.#end().map(async (conn) => onUndelivered(await conn));
       const putBack = this.#file?.setAside();
-      const closed = [closeSocket(this.#socket), ...inHand];
+      // Its owner may have closed it already: that is BadResource.
+      const closed = [Promise.try(() => this.#socket.close()), ...inHand];
       this.#released = this.#release(closed, putBack);
       this.#ending.abort();
     }
@@ -1036,10 +1057,10 @@ export class ConnListener<
   }
 
   /**
-   * Lets the accept loop empty the kernel's queue: it is empty when an accept
-   * stays in flight while the event loop turns. What comes after the drain has
-   * begun stands behind a queue's length of others at most, so that clients who
-   * keep coming do not make it longer.
+   * Lets the accept loop empty the kernel's queue: it is empty when nothing comes
+   * while the event loop turns. What comes after the drain has begun stands behind a
+   * queue's length of others at most, so that clients who keep coming do not make it
+   * longer.
    *
    * @returns Whether it went that far.
    */
@@ -1050,16 +1071,17 @@ export class ConnListener<
       this.#callback !== null && (this.#holds & (PAUSED | CLOSED)) === 0 &&
       taken() < enough
     ) {
-      const accepting = this.#accepting;
-      const held = this.#holds !== 0;
-      // No descriptor is left, and none of ours is to come back.
-      if (this.#retryDelay > MIN_BACKOFF && this.#activeCount === 0) {
-        return false;
+      const before = [taken(), this.#holds, this.#deferred?.size];
+      if (this.#holds !== 0) await delay(MIN_BACKOFF);
+      // Each connection may have a read and a write that are completed first.
+      const operations = 2 * this.#activeCount;
+      for (let i = TURNS + operations / OPERATIONS_A_TURN; i > 0; i--) {
+        await delay(0);
       }
-      // Twice: a timer may come before what the same turn brings.
-      await delay(held ? MIN_BACKOFF : 0);
-      await delay(0);
-      if (!held && accepting && accepting === this.#accepting) return true;
+      const after = [taken(), this.#holds, this.#deferred?.size];
+      if (after.some((value, i) => value !== before[i])) continue;
+      if (this.#holds === 0) return true; // an accept stays in flight
+      if (this.#activeCount === 0) return false; // nothing will end the hold
     }
     return taken() >= enough;
   }
@@ -1072,8 +1094,14 @@ export class ConnListener<
   }
 
   #cutOff(): void {
-    if (this.#cut === 0) this.#cut = this.#activeCount;
-    for (const conn of this.#active) conn?.[Symbol.dispose]();
+    if (this.#isCutOff) return;
+    this.#isCutOff = true;
+    for (const conn of this.#active) if (conn !== undefined) this.#cutOne(conn);
+  }
+
+  #cutOne(conn: C): void {
+    this.#cut++;
+    conn[Symbol.dispose]();
   }
 
   /**
@@ -1405,16 +1433,9 @@ function isPromise(value: unknown): value is Promise<void> {
 }
 
 function toError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
-}
-
-/** Closes a socket that may be closed already. */
-function closeSocket(socket: { close(): unknown }): unknown {
-  try {
-    return socket.close();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BadResource)) throw error;
-  }
+  if (error instanceof Error) return error;
+  const message = typeof error === "string" ? error : Deno.inspect(error);
+  return new Error(message, { cause: error });
 }
 
 /** Resolves after so many ms; after 0, the event loop has turned. */

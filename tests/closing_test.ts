@@ -6,6 +6,7 @@ import {
   LEV_OPT_CLOSE_ON_FREE,
   LEV_OPT_DISABLED,
   listen,
+  type ShutdownResult,
 } from "@evconn/listener";
 import {
   connect,
@@ -17,6 +18,7 @@ import {
   until,
   wasInQueue,
 } from "./clients.ts";
+import { runProgram } from "./program.ts";
 import { osError, StandIn } from "./stand_in.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
@@ -153,14 +155,30 @@ Deno.test("shutdown() delivers what the kernel has completed", async () => {
 });
 
 Deno.test("shutdown() delivers what came while the event loop was blocked", async () => {
-  const listener = listen(LOCAL, hello);
-  await turns(); // an accept is in flight
-  const connected = new Int32Array(new SharedArrayBuffer(4));
-  const source = `onmessage = async ({ data: { port, connected } }) => {
+  // Those who are connected speak first: that is before the new ones for Deno, too.
+  const [connected, late] = [1500, 20];
+  const listener = listen(LOCAL, async (conn) => {
+    await conn.read(new Uint8Array(1));
+    await hello(conn);
+  });
+  const progress = new Int32Array(new SharedArrayBuffer(4));
+  const source = `onmessage = async ({ data: { port, progress } }) => {
     const conns = [];
-    while (conns.length < 20) conns.push(await Deno.connect({ port }));
-    Atomics.store(connected, 0, conns.length);
-    postMessage(await Promise.all(conns.map((conn) => new Response(conn.readable).text())));
+    const connect = async (count) => {
+      for (; count > 0; count--) conns.push(await Deno.connect({ port }));
+    };
+    const speak = () => Promise.all(conns.splice(0).map(async (conn) => {
+      await conn.write(new Uint8Array(1));
+      return conn;
+    }));
+    await connect(${connected});
+    Atomics.store(progress, 0, 1);
+    while (Atomics.load(progress, 0) < 2);
+    const all = await speak();
+    await connect(${late});
+    all.push(...await speak());
+    Atomics.store(progress, 0, 3);
+    postMessage(await Promise.all(all.map((conn) => new Response(conn.readable).text())));
   }`;
   const url = URL.createObjectURL(
     new Blob([source], { type: "text/javascript" }),
@@ -169,12 +187,60 @@ Deno.test("shutdown() delivers what came while the event loop was blocked", asyn
   const answers = new Promise((resolve) => {
     worker.onmessage = ({ data }) => resolve(data);
   });
-  worker.postMessage({ port: listener.addr.port, connected });
-  while (Atomics.load(connected, 0) < 20); // this is the blocking
-  assertEquals(await listener.shutdown(), { completed: 20, aborted: 0 });
-  assertEquals(await answers, Array(20).fill("hello"));
+  worker.postMessage({ port: listener.addr.port, progress });
+  await until(() => Atomics.load(progress, 0) === 1);
+  await until(() => listener.stats.active === connected);
+  await turns(); // an accept is in flight
+  Atomics.store(progress, 0, 2);
+  while (Atomics.load(progress, 0) < 3); // this is the blocking
+  const completed = connected + late;
+  assertEquals(await listener.shutdown(), { completed, aborted: 0 });
+  assertEquals(await answers, Array(completed).fill("hello"));
   worker.terminate();
   URL.revokeObjectURL(url);
+});
+
+Deno.test("shutdown() delivers what came while a new process was blocked", async () => {
+  // Deno has more to do for its first connections, so they come later.
+  const { stdout } = await runProgram(
+    `
+    let served = 0;
+    const where = { hostname: "127.0.0.1", port: 0 };
+    const listener = evconn.listen(where, () => void served++);
+    await new Promise((resolve) => setTimeout(resolve, 5)); // an accept is in flight
+    const connect = "for (let i = 0; i < 3; i++) await Deno.connect({ port: " +
+      listener.addr.port + " })";
+    new Deno.Command(Deno.execPath(), { args: ["eval", connect] }).outputSync();
+    await listener.shutdown();
+    console.log(served);
+    Deno.exit();`,
+    "--allow-run",
+  );
+  assertEquals(stdout, "3");
+});
+
+Deno.test("shutdown() drains the queue of an adopted socket to its end", async () => {
+  const socket = Deno.listen({ ...LOCAL, tcpBacklog: 1000 });
+  const clients = await connectAll(socket, 600); // more than Deno's default
+  const listener = new ConnListener(socket, {}, hello);
+  assertEquals(await listener.shutdown(), { completed: 600, aborted: 0 });
+  assertEquals(
+    await Promise.all(clients.map(readAll)),
+    Array(600).fill("hello"),
+  );
+});
+
+Deno.test("shutdown() drains although the last accept has failed", async () => {
+  const socket = new StandIn((call) =>
+    call === 0 ? osError("EMFILE") : undefined
+  );
+  const clients = await connectAll(socket, 3);
+  const result = Promise.withResolvers<ShutdownResult>();
+  new ConnListener(socket, {
+    onAcceptError: (_error, listener) => result.resolve(listener.shutdown()),
+  }, hello);
+  assertEquals(await result.promise, { completed: 3, aborted: 0 });
+  for (const client of clients) assertEquals(await readAll(client), "hello");
 });
 
 Deno.test("shutdown() finds who waits behind many that are gone", async () => {
@@ -296,6 +362,37 @@ Deno.test("shutdown({ timeout }) does not wait for a callback that never settles
   assert(await isClosed(client));
 });
 
+Deno.test("shutdown({ timeout: 0 }) from inside a callback cuts off its own connection", async () => {
+  const controller = new AbortController();
+  const { signal } = controller;
+  for (
+    const end of [
+      (listener: ConnListener) => void listener.shutdown({ timeout: 0 }),
+      () => controller.abort(),
+    ]
+  ) {
+    const listener = listen({ ...LOCAL, signal }, (conn, listener) => {
+      end(listener);
+      return untilEnd(conn).catch(() => {});
+    });
+    using client = await connect(listener);
+    assert(await isClosed(client));
+    await listener.finished;
+    assertEquals(listener.stats.active, 0);
+  }
+});
+
+Deno.test("shutdown() in onConnectionError does not count what has failed as cut off", async () => {
+  const result = Promise.withResolvers<ShutdownResult>();
+  const listener = listen({
+    ...LOCAL,
+    onConnectionError: (_error, _conn, listener) =>
+      result.resolve(listener.shutdown({ timeout: 0 })),
+  }, () => Promise.reject(new Error("a bug")));
+  using _client = await connect(listener);
+  assertEquals(await result.promise, { completed: 0, aborted: 0 });
+});
+
 Deno.test("shutdown() again with a shorter timeout hurries the first one", async () => {
   const listener = listen(LOCAL, untilEnd);
   using client = await connect(listener);
@@ -360,6 +457,28 @@ Deno.test("options.signal shuts the listener down at once", async () => {
   const late = listen({ ...LOCAL, signal: controller.signal }, () => {});
   assertEquals(late.state, "closed");
   await late.finished;
+});
+
+Deno.test("detach() gives back a socket that keeps the process alive", async () => {
+  const { stdout } = await runProgram(
+    `
+    const listener = evconn.listen({ hostname: "127.0.0.1", port: 0 }, () => {});
+    listener.pause(); // while an accept is in flight
+    const reset = "import { connect } from 'node:net'; const client = connect(" +
+      listener.addr.port + ", '127.0.0.1', () => client.resetAndDestroy())";
+    new Deno.Command(Deno.execPath(), { args: ["eval", reset] }).outputSync();
+    while (listener.stats.aborted === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const socket = listener.detach();
+    socket.accept().catch(() => {}); // nobody comes
+    Deno.unrefTimer(setTimeout(() => {
+      console.log("alive");
+      Deno.exit();
+    }, 50));`,
+    "--allow-run",
+  );
+  assertEquals(stdout, "alive");
 });
 
 Deno.test("detach() gives the socket back as it was when nothing is in flight", async () => {

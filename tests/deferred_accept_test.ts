@@ -304,6 +304,37 @@ Deno.test("deferred accept: shutdown() delivers those in the queue that have spo
   closeAll(clients);
 });
 
+Deno.test("deferred accept: shutdown() waits for many first bytes, not for the silent", async () => {
+  const count = 400; // Deno reads from 128 of them in a turn
+  for (const maxConnections of [Infinity, count + 1]) {
+    let served = 0;
+    const listener = listen({
+      ...DEFERRED,
+      maxConnections,
+      flags: LEV_OPT_DEFERRED_ACCEPT | LEV_OPT_DISABLED,
+    }, (conn) => {
+      served++;
+      conn.close();
+    });
+    const silent = await connect(listener);
+    const clients = await connectAll(listener, count);
+    for (const client of clients) await say(client, "hello");
+    listener.resume();
+    await listener.shutdown();
+    assertEquals(served, count);
+    assert(await isClosed(silent));
+    closeAll([silent, ...clients]);
+  }
+});
+
+Deno.test("deferred accept: shutdown() does not wait for silent clients at the limit", async () => {
+  const { listener } = keeping({ maxConnections: 1 });
+  using client = await connect(listener);
+  await until(() => listener.stats.accepted === 1);
+  await listener.shutdown(); // 30 s before the client is dropped
+  assert(await isClosed(client));
+});
+
 Deno.test("deferred accept: a client that says nothing for 30 s is dropped", async () => {
   const { stdout, stderr } = await runProgram(`
     // A clock that runs a hundred times as fast, and what it was asked for.

@@ -56,7 +56,7 @@ const BAD_OPTIONS: [Record<string, unknown>, ErrorClass, string][] = [
     TypeError,
     "'onConnectionError' must be a function",
   ],
-  [{ flags: "1" }, TypeError, "'flags' must be a number: received 1"],
+  [{ flags: "1" }, TypeError, `'flags' must be a number: received "1"`],
   [
     { flags: 0.5 },
     RangeError,
@@ -77,7 +77,8 @@ const BAD_OPTIONS: [Record<string, unknown>, ErrorClass, string][] = [
     RangeError,
     "'flags' has unknown bits 0x400: received 0x402",
   ],
-  [{ flags: 2 ** 32 }, RangeError, "'flags' has unknown bits 0x100000000"],
+  [{ flags: Symbol("x") }, TypeError, "must be a number: received Symbol(x)"],
+  [{ flags: 2 ** 32 + 1 }, RangeError, "'flags' has unknown bits 0x100000000:"],
   [
     { flags: LEV_OPT_BIND_IPV6ONLY | LEV_OPT_BIND_IPV4_AND_IPV6 },
     TypeError,
@@ -200,6 +201,11 @@ Deno.test("ConnListener() refuses bad input and leaves the socket alone", async 
   }
   const cert = await Deno.readTextFile("tests/testdata/localhost.crt");
   const key = await Deno.readTextFile("tests/testdata/localhost.key");
+  assertThrows(
+    () => new ConnListener(null as never),
+    TypeError,
+    "Cannot listen as 'socket' must be a Deno.Listener: received null",
+  );
   using tlsSocket = Deno.listenTls({ port: 0, cert, key });
   assertThrows(
     () => new ConnListener(tlsSocket, { keepAlive: true }),
