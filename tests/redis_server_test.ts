@@ -95,7 +95,9 @@ Deno.test({
       ["SET", "a", "1", "EX", "0"], ["SET", "a", "1", "PX", "-1"],
       ["SET", "a", "1", "EX", "x"], ["SET", "a", "1", "EX", "9223372036854775807"],
       ["SET", "a", "1", "EX", "1", "PX", "1"], ["SET", "a", "1", "EX", "x", "BAD"],
-      ["SET", "a", "1", "BAD"], ["SET", "a"],
+      ["SET", "a", "1", "BAD"], ["SET", "a"], ["SET", "b", "1", "PX", "5000", "PX", "100000"],
+      ["TTL", "b"], ["SET", "b", "1", "EX", "9007199254740"], ["TTL", "b"],
+      ["EXPIRE", "b", "9223372036854775"], ["PEXPIRE", "b", "-9223372036854775808"], ["DEL", "b"],
       ["INCR", "a"], ["INCR", "counter"], ["DECR", "counter"], ["DECR", "counter"],
       ["SET", "max", "9223372036854775807"], ["INCR", "max"],
       ["SET", "min", "-9223372036854775808"], ["DECR", "min"],
@@ -115,7 +117,7 @@ Deno.test({
       ["SET", "a*[1]", "1"], ["KEYS", "a\\*\\[1\\]"], ["KEYS", "a[*][[]1]"], ["FLUSHALL", "SYNC"],
       ["HELLO", "4"], ["HELLO", "x"], ["HELLO", "1"],
       ["NOSUCH"], ["NOSUCH", "a", "b"], ["nosuch", "\r\n", "x".repeat(200), "y"],
-      ["COMMAND", "NOSUCH"],
+      ["COMMAND", "NOSUCH"], ["COMMAND", "x".repeat(200)],
     ];
     // deno-fmt-ignore
     const inline = [
@@ -147,7 +149,11 @@ Deno.test({
       const request of [
         "*x\r\n",
         "*99999999999999999999\r\n",
+        "*01\r\n",
+        `*${"1".repeat(70_000)}`,
         "*1\r\nPING\r\n",
+        "*1\r\n$04\r\nPING\r\n",
+        `*1\r\n$${"1".repeat(70_000)}`,
         "*1\r\n$x\r\n",
         "*1\r\n$-1\r\n",
         "*1\r\n$536870913\r\n",
@@ -246,6 +252,18 @@ Deno.test({
     // What was written in one go is there in one go.
     const buffer = new Uint8Array(10_000);
     assertEquals(await conn.read(buffer), 7000);
+  },
+});
+
+Deno.test({
+  name: "redis_server takes a key of many MB for what it is",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using server = await start();
+    const before = memory(server.process.pid);
+    const request = resp("GET", "k".repeat(10e6)) + resp("QUIT");
+    assertEquals(await exchange(server.port, request), "$-1\r\n+OK\r\n");
+    assertLess(memory(server.process.pid) - before, 150e6);
   },
 });
 

@@ -1,17 +1,21 @@
 /** Bytes, and strings that have one character for each byte. */
+import { Buffer } from "node:buffer";
 
 /** The bytes as characters. */
 export function text(bytes: Uint8Array): string {
-  let string = "";
-  for (let i = 0; i < bytes.length; i++) {
-    string += String.fromCharCode(bytes[i]!);
+  const { buffer, byteOffset, length } = bytes;
+  // A loop is faster for a few, and slow beyond measure for millions.
+  if (length > 64) {
+    return Buffer.from(buffer, byteOffset, length).toString("latin1");
   }
+  let string = "";
+  for (let i = 0; i < length; i++) string += String.fromCharCode(bytes[i]!);
   return string;
 }
 
 /** The characters as bytes. */
 export function bytes(string: string): Uint8Array {
-  return Uint8Array.from(string, (char) => char.charCodeAt(0));
+  return new Uint8Array(Buffer.from(string, "latin1"));
 }
 
 /** The bytes in a buffer of another size; the old one is gone. */

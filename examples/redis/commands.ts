@@ -100,6 +100,8 @@ function describe([subcommand]: Uint8Array[]): Reply {
       return [];
   }
   throw new store.CommandError(
-    `ERR unknown subcommand '${text(subcommand!)}'. Try COMMAND HELP.`,
+    `ERR unknown subcommand '${
+      text(subcommand!.subarray(0, 128))
+    }'. Try COMMAND HELP.`,
   );
 }

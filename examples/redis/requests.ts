@@ -52,7 +52,8 @@ export class Requests {
         this.#expectArgument(line);
       } else if (line[0] === "*") {
         this.#missing = integer(line, MAX_ARGUMENTS, "multibulk");
-        [this.#args, this.#size] = [[], 0];
+        this.#args = [];
+        this.#size = 0;
       } else {
         const args = splitInline(line);
         if (args.length > 0) return args;
@@ -73,7 +74,10 @@ export class Requests {
     const here = this.#bytes.subarray(this.#start, this.#end);
     const end = here.indexOf(10);
     if (end > MAX_LINE || end < 0 && here.length > MAX_LINE) {
-      throw new ProtocolError("too big inline request");
+      const what = this.#missing > 0 ? "bulk count string" : here[0] === 42 // an asterisk
+        ? "mbulk count string"
+        : "inline request";
+      throw new ProtocolError(`too big ${what}`);
     }
     if (end < 0) return;
     this.#start += end + 1;
@@ -82,7 +86,9 @@ export class Requests {
 }
 
 function integer(line: string, max: number, what: string): number {
-  const value = /^.-?\d{1,15}$/.test(line) ? Number(line.slice(1)) : NaN;
+  const value = /^.(0|-?[1-9]\d{0,14})$/.test(line)
+    ? Number(line.slice(1))
+    : NaN;
   if (!(value <= max)) throw new ProtocolError(`invalid ${what} length`);
   return value;
 }

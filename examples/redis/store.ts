@@ -55,11 +55,12 @@ export function add(key: string, amount: bigint): Reply {
 
 /** When so much time will be over. */
 function after(time: Uint8Array, unit: number, command: string): number {
-  const then = Date.now() + Number(toInteger(time)) * unit;
-  if (Math.abs(then) > Number.MAX_SAFE_INTEGER) {
+  const wait = toInteger(time) * BigInt(unit);
+  const then = BigInt(Date.now()) + wait;
+  if ([wait, then].some((ms) => BigInt.asIntN(64, ms) !== ms)) {
     throw new CommandError(`ERR invalid expire time in '${command}' command`);
   }
-  return then;
+  return Number(then);
 }
 
 export function set([name, value, ...options]: Uint8Array[]): Reply {
@@ -68,10 +69,12 @@ export function set([name, value, ...options]: Uint8Array[]): Reply {
   let unit = 0, time: Uint8Array | undefined;
   for (let option; (option = options.shift());) {
     const word = text(option).toUpperCase();
+    const given = { EX: 1000, PX: 1 }[word];
     if (/^(NX|XX)$/.test(word) && mustExist !== (word === "NX")) {
       mustExist = word === "XX";
-    } else if (/^(EX|PX)$/.test(word) && !time && options.length > 0) {
-      [unit, time] = [word === "EX" ? 1000 : 1, options.shift()];
+    } else if (given && (!time || unit === given) && options.length > 0) {
+      unit = given;
+      time = options.shift();
     } else throw new CommandError("ERR syntax error");
   }
   const deadline = time && after(time, unit, "set");
