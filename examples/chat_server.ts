@@ -1,6 +1,6 @@
 /**
- * A chat: each line that somebody sends goes to everybody else. Who does not read
- * is dropped before it fills the memory.
+ * A chat: each line that somebody sends goes to everybody else. Who is slow to read
+ * is waited for, and who does not read is dropped before it fills the memory.
  *
  * ```sh
  * deno run --allow-net examples/chat_server.ts 9000
@@ -50,9 +50,9 @@ if (!(port >= 0 && port <= 65535)) fail("Invalid port");
 const encoder = new TextEncoder();
 const guests = new Set<Guest>();
 
-/** Says something to everybody but one. */
-function tell(from: Guest, text: string, line: Uint8Array = new Uint8Array()) {
-  const message = new Uint8Array([...encoder.encode(text), ...line]);
+/** Says a line to everybody but one. */
+function tell(from: Guest, text: string, said: Iterable<number> = []) {
+  const message = new Uint8Array([...encoder.encode(text), ...said, 10]);
   for (const guest of guests) if (guest !== from) guest.send(message);
 }
 
@@ -60,23 +60,25 @@ async function welcome(conn: Deno.Conn) {
   const guest = new Guest(conn);
   guests.add(guest);
   guest.send(encoder.encode(`You are ${guest.name} of ${guests.size}\n`));
-  tell(guest, `${guest.name} has come\n`);
+  tell(guest, `${guest.name} has come`);
   try {
     for await (const line of guest.lines()) {
       tell(guest, `${guest.name}: `, line);
+      await Promise.all([...guests].map((each) => each.catchUp()));
     }
   } catch {
     // Reset, or dropped.
   }
   guest.drop();
   guests.delete(guest);
-  tell(guest, `${guest.name} has left\n`);
+  tell(guest, `${guest.name} has left`);
 }
 
 const { unix, hostname } = args;
+if (unix === "") fail("--unix takes a path");
 const listener = (() => {
   try {
-    return unix
+    return unix !== undefined
       ? listen({ transport: "unix", path: unix })
       : listen({ hostname, port, noDelay: true });
   } catch (error) {

@@ -83,6 +83,23 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "chat_server waits for who reads, and takes a last line without its end",
+  ignore: NO_NC,
+  async fn() {
+    await using server = startExample("chat_server", ["0"]);
+    const port = `${await server.port()}`;
+    await using bob = new Process("nc", ["127.0.0.1", port]);
+    await bob.line(/You are/);
+    // A byte from Ann is eleven for Bob.
+    await using ann = new Process("nc", ["-N", "127.0.0.1", port]);
+    await ann.write("\n".repeat(60_000) + "the end");
+    await ann.closeInput();
+    assertEquals(await bob.line(/the end/), "guest 2: the end");
+  },
+});
+
+Deno.test({
   name: "chat_server drops who sends a line that does not end",
   ignore: NO_NC,
   async fn() {
@@ -105,6 +122,7 @@ Deno.test("chat_server says what is wrong with its arguments", async () => {
     const [args, message] of [
       [["x"], "Invalid port"],
       [["--nosuch"], "Unknown option: --nosuch"],
+      [["--unix="], "--unix takes a path"],
       [["--unix", "/nosuch/chat.sock"], "Cannot listen on /nosuch/chat.sock"],
     ] as const
   ) {

@@ -4,6 +4,8 @@
 const MAX_LINE = 4096;
 /** Who is behind by more than so many bytes is dropped. */
 const MAX_BEHIND = 256 * 1024;
+/** How long the others wait for who is half as far behind, in ms. */
+const PATIENCE = 1000;
 
 let guestsSoFar = 0;
 
@@ -11,31 +13,40 @@ let guestsSoFar = 0;
 export class Guest {
   readonly name = `guest ${++guestsSoFar}`;
   readonly #conn: Deno.Conn;
-  #outbox: Uint8Array[] = [];
+  #outbox: Uint8Array<ArrayBuffer>[] = [];
   #behind = 0;
-  #writing = false;
+  #writing: Promise<void> | undefined;
 
   constructor(conn: Deno.Conn) {
     this.#conn = conn;
   }
 
-  /** Queues a line. Nobody waits for a guest who is slow to read. */
-  send(line: Uint8Array): void {
-    this.#outbox.push(line);
-    this.#behind += line.length;
+  /** Queues some bytes. */
+  send(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#outbox.push(bytes);
+    this.#behind += bytes.length;
     if (this.#behind > MAX_BEHIND) this.drop();
-    else if (!this.#writing) this.#write().catch(() => this.drop());
+    else this.#writing ??= this.#write().catch(() => this.drop());
   }
 
+  /** Writes all that waits in one go, as long as something does. */
   async #write() {
-    this.#writing = true;
-    for (let line; (line = this.#outbox.shift());) {
-      for (let sent = 0; sent < line.length;) {
-        sent += await this.#conn.write(line.subarray(sent));
+    while (this.#outbox.length > 0) {
+      const bytes = await new Blob(this.#outbox.splice(0)).bytes();
+      for (let sent = 0; sent < bytes.length;) {
+        sent += await this.#conn.write(bytes.subarray(sent));
       }
-      this.#behind -= line.length;
+      this.#behind -= bytes.length;
     }
-    this.#writing = false;
+    this.#writing = undefined;
+  }
+
+  /** Lets a guest who is far behind catch up, and drops who does not in time. */
+  async catchUp(): Promise<void> {
+    if (this.#behind < MAX_BEHIND / 2) return;
+    const timer = setTimeout(() => this.drop(), PATIENCE);
+    await this.#writing;
+    clearTimeout(timer);
   }
 
   /** Ends the connection, whatever it is at. */
@@ -53,10 +64,14 @@ export class Guest {
       end += length;
       let start = 0;
       for (let lf; (lf = buffer.subarray(0, end).indexOf(10, start)) >= 0;) {
-        yield buffer.subarray(start, start = lf + 1);
+        const line = buffer.subarray(start, lf);
+        start = lf + 1;
+        yield line;
       }
       buffer.copyWithin(0, start, end);
       end -= start;
     }
+    // The last one may go without a line feed.
+    if (end > 0 && end < MAX_LINE) yield buffer.subarray(0, end);
   }
 }
