@@ -43,7 +43,8 @@ if (args.help) {
   console.log(HELP);
   Deno.exit(0);
 }
-const [portText = "9000"] = args._.map(String);
+const [portText = "9000", ...surplus] = args._.map(String);
+if (surplus.length > 0) fail("There is one port");
 const port = /^\d+$/.test(portText) ? Number(portText) : NaN;
 if (!(port >= 0 && port <= 65535)) fail("Invalid port");
 

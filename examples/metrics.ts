@@ -62,7 +62,9 @@ function parsePort(text: string): number {
   return port >= 0 && port <= 65535 ? port : fail("Invalid port");
 }
 const { hostname } = args;
-const port = parsePort(String(args._[0] ?? "9876"));
+const [portText = "9876", ...surplus] = args._.map(String);
+if (surplus.length > 0) fail("There is one port");
+const port = parsePort(portText);
 const metricsPort = parsePort(args["metrics-port"]);
 
 /** Sends back what comes in until the client has sent everything. */
@@ -96,33 +98,43 @@ function observe(stats: () => ListenerStats) {
   }
 }
 
-const [listener, http] = (() => {
-  try {
-    const listener = listen({ hostname, port, noDelay: true }, echo);
-    const http = Deno.serve(
-      {
-        hostname,
-        port: metricsPort,
-        onListen: () => {},
-      },
-      (request) =>
-        new URL(request.url).pathname === "/metrics"
-          ? new Response(exposition(listener.stats), {
-            headers: { "content-type": "text/plain; version=0.0.4" },
-          })
-          : new Response("Try /metrics\n", { status: 404 }),
-    );
-    return [listener, http];
-  } catch (error) {
-    fail(`Cannot listen on ${hostname}: ${(error as Error).message}`);
+/** What Prometheus asks for. */
+function answer(request: Request): Response {
+  // Whoever connects may write anything into the Host header.
+  if (URL.parse(request.url)?.pathname !== "/metrics") {
+    return new Response("Try /metrics\n", { status: 404 });
   }
-})();
+  return new Response(exposition(listener.stats), {
+    headers: { "content-type": "text/plain; version=0.0.4" },
+  });
+}
+
+function orFail<T>(port: number, start: () => T): T {
+  try {
+    return start();
+  } catch (error) {
+    fail(`Cannot listen on ${hostname}:${port}: ${(error as Error).message}`);
+  }
+}
+
+const listener = orFail(
+  port,
+  () => listen({ hostname, port, noDelay: true }, echo),
+);
+const http = orFail(metricsPort, () => {
+  return Deno.serve(
+    { hostname, port: metricsPort, onListen: () => {} },
+    answer,
+  );
+});
 observe(() => listener.stats);
 console.log(`Echoing on ${hostname}:${listener.addr.port}`);
 console.log(`Metrics on http://${hostname}:${http.addr.port}/metrics`);
 
 onEndSignal((again) => {
-  listener.shutdown(again ? { timeout: 0 } : {});
+  if (again) Deno.exit();
+
+  listener.shutdown();
 });
 await listener.finished;
 await http.shutdown();

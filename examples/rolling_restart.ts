@@ -19,12 +19,8 @@
  *
  * @module
  */
-import {
-  LEV_OPT_CLOSE_ON_FREE,
-  LEV_OPT_REUSEABLE_PORT,
-  listen,
-} from "@evconn/listener";
 import { parseArgs } from "@std/cli/parse-args";
+import { ask, type Counts } from "./rolling/clients.ts";
 
 const HELP = `Usage: rolling_restart.ts [options]
 
@@ -32,47 +28,26 @@ Replaces a server while clients connect without pause, and counts their requests
 
 Options:
   --port N      Listen on this port (default: 9876)
-  --restarts N  Replace the server so many times (default: 10)
-  --clients N   So many clients at a time (default: 8)
+  --restarts N  Number of restarts (default: 10)
+  --clients N   Number of clients at a time, up to 1000 (default: 8)
   --help        Show this and exit`;
 
+const SERVER = new URL("rolling/server.ts", import.meta.url).pathname;
 const HOSTNAME = "127.0.0.1";
 
 /** How an old server is ended. */
 type End = "shutdown" | "close";
-
-/** Says which server it was, after a moment of work. */
-async function answer(conn: Deno.TcpConn): Promise<void> {
-  if (await conn.read(new Uint8Array(64)) === null) return;
-  await new Promise((resolve) => setTimeout(resolve, 2));
-  await conn.write(new TextEncoder().encode(`served by ${Deno.pid}\n`));
-}
-
-/** The server: one process of it. */
-async function serve(port: number, end: End): Promise<void> {
-  const flags = LEV_OPT_REUSEABLE_PORT | LEV_OPT_CLOSE_ON_FREE;
-  const listener = listen({ hostname: HOSTNAME, port, flags }, answer);
-  Deno.addSignalListener("SIGTERM", async () => {
-    if (end === "shutdown") await listener.shutdown();
-    else await listener.close();
-    Deno.exit(); // with close(), under the hands of whoever is being served
-  });
-  // Ctrl-C in a terminal goes to every process; ending this one is the parent's.
-  Deno.addSignalListener("SIGINT", () => {});
-  console.log("listening");
-  await listener.finished;
-}
 
 /** A server process that listens already. */
 async function start(port: number, end: End): Promise<Deno.ChildProcess> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "--quiet", "--no-lock", "--allow-net", "--unstable-net"],
-      ...importMap(),
-      ...[import.meta.filename!, "--serve", end, "--port", `${port}`],
+      ...[SERVER, HOSTNAME, `${port}`, end],
     ],
     stdin: "null",
     stdout: "piped",
+    detached: true, // a Ctrl-C in the terminal is not for it
   }).spawn();
   const reader = child.stdout.getReader();
   const { done } = await reader.read();
@@ -81,53 +56,12 @@ async function start(port: number, end: End): Promise<Deno.ChildProcess> {
   return child;
 }
 
-/** Where the modules come from that have no registry to come from. */
-function importMap(): string[] {
-  const standIn = import.meta.resolve("@std/cli/parse-args");
-  return standIn.startsWith("file:")
-    ? [`--import-map=${new URL("import_map.json", standIn).pathname}`]
-    : [];
-}
-
 /** Whether Linux gives connections to the other socket when it closes one. */
 function migrates(): string {
   try {
     return Deno.readTextFileSync("/proc/sys/net/ipv4/tcp_migrate_req").trim();
   } catch {
-    return "not to be read here";
-  }
-}
-
-/** What became of the requests. */
-interface Counts {
-  answered: number;
-  /** Connected, and reset before there was an answer. */
-  reset: number;
-  /** Closed in good order, but without an answer. */
-  unanswered: number;
-  /** Not connected at all. */
-  refused: number;
-}
-
-/** A client that asks, one connection after the other, until it is told to stop. */
-async function ask(
-  port: number,
-  counts: Counts,
-  stop: AbortSignal,
-): Promise<void> {
-  while (!stop.aborted) {
-    let connected = false;
-    try {
-      using conn = await Deno.connect({ hostname: HOSTNAME, port });
-      connected = true;
-      await conn.write(new TextEncoder().encode("who is it?\n"));
-      const length = await conn.read(new Uint8Array(64));
-      if (length === null) counts.unanswered++;
-      else counts.answered++;
-    } catch {
-      if (connected) counts.reset++;
-      else counts.refused++;
-    }
+    return "not readable";
   }
 }
 
@@ -143,18 +77,21 @@ async function roll(
   const over = new AbortController();
   const asking = Array.from(
     { length: clients },
-    () => ask(port, counts, over.signal),
+    () => ask({ hostname: HOSTNAME, port }, counts, over.signal),
   );
-  for (let i = 0; i < restarts && !interrupted.aborted; i++) {
-    const old = server;
-    server = await start(port, end);
-    old.kill("SIGTERM");
-    await old.status;
+  try {
+    for (let i = 0; i < restarts && !interrupted.aborted; i++) {
+      const old = server;
+      server = await start(port, end);
+      old.kill("SIGTERM");
+      await old.status;
+    }
+  } finally {
+    over.abort();
+    await Promise.all(asking);
+    server.kill("SIGTERM");
+    await server.status;
   }
-  over.abort();
-  await Promise.all(asking);
-  server.kill("SIGTERM");
-  await server.status;
   return counts;
 }
 
@@ -165,7 +102,7 @@ function fail(message: string): never {
 
 const args = parseArgs(Deno.args, {
   boolean: ["help"],
-  string: ["port", "restarts", "clients", "serve"],
+  string: ["port", "restarts", "clients"],
   default: { port: "9876", restarts: "10", clients: "8" },
   unknown: (arg) => fail(`Unknown option: ${arg}`),
 });
@@ -173,34 +110,30 @@ if (args.help) {
   console.log(HELP);
   Deno.exit();
 }
-const [port = 0, restarts = 0, clients = 0] = [
-  args.port,
-  args.restarts,
-  args.clients,
-].map(Number);
-if (!(Number.isInteger(port) && port >= 1 && port <= 65535)) {
-  fail("Invalid port");
-}
-if (!(restarts > 0 && clients > 0)) {
-  fail("--restarts and --clients take a positive number");
+const port = Number(args.port);
+const restarts = Number(args.restarts), clients = Number(args.clients);
+const isCount = (n: number) => Number.isSafeInteger(n) && n > 0;
+if (!(isCount(port) && port <= 65535)) fail("Invalid port");
+if (!(isCount(restarts) && isCount(clients) && clients <= 1000)) {
+  fail("--restarts and --clients take a positive number, 1000 clients at most");
 }
 
-if (args.serve) {
-  await serve(port, args.serve === "close" ? "close" : "shutdown");
-} else {
-  console.log(`net.ipv4.tcp_migrate_req is ${migrates()}`);
-  const interrupted = new AbortController();
-  const interrupt = () => interrupted.abort();
-  Deno.addSignalListener("SIGINT", interrupt);
-  Deno.addSignalListener("SIGTERM", interrupt);
-  for (const end of ["shutdown", "close"] as const) {
-    if (interrupted.signal.aborted) break;
+console.log(`net.ipv4.tcp_migrate_req is ${migrates()}`);
+const interrupted = new AbortController();
+const interrupt = () => interrupted.abort();
+Deno.addSignalListener("SIGINT", interrupt);
+Deno.addSignalListener("SIGTERM", interrupt);
+for (const end of ["shutdown", "close"] as const) {
+  if (interrupted.signal.aborted) break;
+  try {
     const options = { port, restarts, clients };
     const counts = await roll(options, end, interrupted.signal);
     const figures = Object.entries(counts)
       .map(([name, count]) => `${count} ${name}`);
     console.log(`${end}(): ${figures.join(", ")}`);
+  } catch (error) {
+    fail((error as Error).message);
   }
-  Deno.removeSignalListener("SIGINT", interrupt);
-  Deno.removeSignalListener("SIGTERM", interrupt);
 }
+Deno.removeSignalListener("SIGINT", interrupt);
+Deno.removeSignalListener("SIGTERM", interrupt);

@@ -17,6 +17,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import {
   type Address,
   dial,
+  formatAddress,
   parseAddress,
   parseTargets,
   readTargets,
@@ -42,11 +43,11 @@ function fail(message: string): never {
   Deno.exit(1);
 }
 
-function orFail<T>(start: () => T): T {
+function orFail<T>(start: () => T, what = "Cannot start"): T {
   try {
     return start();
   } catch (error) {
-    fail(`Cannot start: ${(error as Error).message}`);
+    fail(`${what}: ${(error as Error).message}`);
   }
 }
 
@@ -63,9 +64,13 @@ if (args.help) {
 }
 const file: string | undefined = args.targets;
 const [where = "", ...words] = args._.map(String);
-if (file && words.length > 0) fail("Give either targets or --targets");
+if (file !== undefined && words.length > 0) {
+  fail("Give either targets or --targets");
+}
 
-let targets = orFail(() => file ? readTargets(file) : parseTargets(words));
+let targets = orFail(() =>
+  file !== undefined ? readTargets(file) : parseTargets(words)
+);
 let recovery: Promise<void> | undefined;
 
 async function forward(
@@ -111,10 +116,11 @@ async function recover(listener: ConnListener) {
   listener.resume();
 }
 
-const listener = orFail(() => {
-  const address = parseAddress(where, "127.0.0.1");
-  return listen({ ...address, noDelay: true }, forward, targets);
-});
+const address = orFail(() => parseAddress(where, "127.0.0.1"));
+const listener = orFail(
+  () => listen({ ...address, noDelay: true }, forward, targets),
+  `Cannot listen on ${formatAddress(address)}`,
+);
 console.log(`Forwarding from ${listener.addr.hostname}:${listener.addr.port}`);
 
 /** Aims at what the file says now. What it says wrong changes nothing. */
@@ -122,7 +128,7 @@ function reload(file: string) {
   try {
     targets = readTargets(file);
     listener.setCallback(forward, targets);
-    console.log(`Forwarding to ${targets.length} targets`);
+    console.log(`Forwarding to ${targets.map(formatAddress).join(", ")}`);
   } catch (error) {
     console.error(`Cannot use ${file}: ${(error as Error).message}`);
   }
@@ -131,7 +137,7 @@ function reload(file: string) {
 onEndSignal((again) => {
   listener.shutdown(again ? { timeout: 0 } : {});
 });
-if (file) {
+if (file !== undefined) {
   Deno.addSignalListener("SIGHUP", () => reload(file));
   orFail(() => watchFile(file, () => reload(file), listener.signal));
 }

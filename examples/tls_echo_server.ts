@@ -49,7 +49,8 @@ if (args.help) {
   console.log(HELP);
   Deno.exit(0);
 }
-const [portText = "8443"] = args._.map(String);
+const [portText = "8443", ...surplus] = args._.map(String);
+if (surplus.length > 0) fail("There is one port");
 const port = /^\d+$/.test(portText) ? Number(portText) : NaN;
 if (!(port >= 0 && port <= 65535)) fail("Invalid port");
 
@@ -72,6 +73,9 @@ function start(port: number): ConnListener<Deno.TlsConn> {
     cert: Deno.readTextFileSync(args.cert),
     key: Deno.readTextFileSync(args.key),
     flags: LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE_PORT,
+    // A line is enough for who does not speak TLS.
+    onConnectionError: (error, conn) =>
+      console.error(`${conn.remoteAddr.hostname}: ${error}`),
   }, echo);
 }
 
@@ -79,7 +83,9 @@ let listener = (() => {
   try {
     return start(port);
   } catch (error) {
-    fail(`Cannot start: ${(error as Error).message}`);
+    fail(
+      `Cannot start on ${args.hostname}:${port}: ${(error as Error).message}`,
+    );
   }
 })();
 const { addr } = listener;

@@ -122,6 +122,7 @@ Deno.test("chat_server says what is wrong with its arguments", async () => {
     const [args, message] of [
       [["x"], "Invalid port"],
       [["--nosuch"], "Unknown option: --nosuch"],
+      [["1", "2"], "There is one port"],
       [["--unix="], "--unix takes a path"],
       [["--unix", "/nosuch/chat.sock"], "Cannot listen on /nosuch/chat.sock"],
     ] as const

@@ -68,6 +68,29 @@ Deno.test("metrics reports to an OpenTelemetry collector", async () => {
   ]);
 });
 
+Deno.test("metrics ends at a second signal, whoever holds it up", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  await using server = startExample("metrics", ["--metrics-port", "0", "0"]);
+  const port = await server.port();
+  const http = Number(/:(\d+)\//.exec(await server.line(/Metrics on/))![1]);
+  // A request whose body never comes.
+  using holding = await Deno.connect({ hostname: "127.0.0.1", port: http });
+  const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+  await holding.write(new TextEncoder().encode(head));
+  await holding.read(new Uint8Array(1)); // it is answered already
+  server.kill("SIGTERM");
+  for (;;) {
+    try {
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    } catch (error) {
+      if (error instanceof Deno.errors.ConnectionRefused) break;
+    }
+  }
+  server.kill("SIGINT");
+  assertEquals((await server.output()).code, 0);
+});
+
 Deno.test("metrics says what is wrong with its arguments", async () => {
   await using help = startExample("metrics", ["--help"], []);
   assertMatch((await help.output()).stdout, /^Usage: metrics/);
@@ -76,6 +99,7 @@ Deno.test("metrics says what is wrong with its arguments", async () => {
       [["x"], "Invalid port"],
       [["--metrics-port", "x"], "Invalid port"],
       [["--nosuch"], "Unknown option: --nosuch"],
+      [["1", "2"], "There is one port"],
     ] as const
   ) {
     await using server = startExample("metrics", [...args]);

@@ -1,5 +1,10 @@
 /** The example that replaces a server among clients that keep coming. */
-import { assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import {
+  assertEquals,
+  assertGreater,
+  assertLessOrEqual,
+  assertStringIncludes,
+} from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
 import { Program } from "./faults.ts";
 
@@ -50,6 +55,22 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "rolling_restart.ts says that the port is in use",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = taken.addr;
+    await using example = run("--port", `${port}`);
+    assertEquals((await example.status).code, 1);
+    assertStringIncludes(
+      example.stderr,
+      `Cannot listen on 127.0.0.1:${port}: Address already in use`,
+    );
+    assertEquals(example.stderr.includes("    at "), false, example.stderr);
+  },
+});
+
 Deno.test("rolling_restart.ts explains itself", async () => {
   await using help = run("--help");
   assertEquals(await help.line(), "Usage: rolling_restart.ts [options]");
@@ -60,7 +81,7 @@ Deno.test("rolling_restart.ts explains itself", async () => {
       [
         "--restarts",
         "none",
-        "--restarts and --clients take a positive number\n",
+        "--restarts and --clients take a positive number, 1000 clients at most\n",
       ],
       ["--nonsense", "1", "Unknown option: --nonsense\n"],
     ] as const

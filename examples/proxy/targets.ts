@@ -22,6 +22,13 @@ export function parseAddress(text: string, defaultHost?: string): Address {
   return { hostname, port };
 }
 
+/** Writes what parseAddress() reads. */
+export function formatAddress({ hostname, port }: Address): string {
+  return hostname.includes(":")
+    ? `[${hostname}]:${port}`
+    : `${hostname}:${port}`;
+}
+
 /** Reads addresses, of which there must be one. */
 export function parseTargets(words: string[]): Address[] {
   if (words.length === 0) throw new Error("No target is given");
@@ -66,7 +73,7 @@ export function watchFile(
   (async () => {
     for await (const { kind, paths } of watcher) {
       if (kind === "access") continue; // reading it is no change
-      if (!paths.some((path) => path.endsWith(name!))) continue;
+      if (!paths.some((path) => path.split(/[/\\]/).at(-1) === name)) continue;
       clearTimeout(timer);
       timer = setTimeout(changed, SETTLED);
     }
