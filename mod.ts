@@ -1,6 +1,7 @@
 /**
  * libevent's connection listener (`evconnlistener`) for Deno: `Deno.listen` that
- * can be paused, re-aimed and drained, and that no client can end.
+ * can be paused, drained and given another callback, and that no client can bring
+ * down.
  *
  * Write {@linkcode listen} for `Deno.listen` and change nothing else. A port
  * scan, a client that resets before it is accepted, or a process out of file

@@ -361,9 +361,7 @@ async function main(): Promise<void> {
     const text = `${table(rows)}
 
 "serves": a new client is answered afterwards; "deaf": the process is there and
-answers nobody. Then the CPU time that the fault cost the server, and the
-descriptors that it still holds when every client has gone. In every kind alike
-the handlers catch what reading and writing throws.
+answers nobody. The handlers of all five catch what reading and writing throws.
 
 Measured with Deno ${Deno.version.deno} and Node ${
       node?.slice(1) ?? "(none)"

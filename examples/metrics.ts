@@ -133,7 +133,6 @@ console.log(`Metrics on http://${hostname}:${http.addr.port}/metrics`);
 
 onEndSignal((again) => {
   if (again) Deno.exit();
-
   listener.shutdown();
 });
 await listener.finished;
