@@ -10,6 +10,8 @@
  *
  * @module
  */
+import { ActiveConns } from "./active_conns.ts";
+import { caughtUp, delay } from "./event_loop.ts";
 import {
   errorCode,
   isClosedHere,
@@ -249,16 +251,6 @@ const DENO_BACKLOG = 511;
 const ADOPTED_BACKLOG = 4096;
 
 /**
- * How often the event loop turns until what the kernel has ready is here: in the
- * first turn Deno asks the kernel, in the next it completes operations, and only
- * in the one after it resolves their promises. A timer comes before the rest of its
- * turn, so there has to be one more.
- */
-const TURNS = 4;
-/** How many operations Deno completes in a turn, at the least: tokio's budget. */
-const OPERATIONS_A_TURN = 128;
-
-/**
  * Sockets that listen() made. On an adopted one LEV_OPT_DEFERRED_ACCEPT comes too
  * late, as in libevent: it is asked for when the socket is made.
  */
@@ -327,13 +319,7 @@ export class ConnListener<
   #idle = false; // nobody wants what is in flight: it must not keep the process alive
   #refed = true; // by ref() and unref()
 
-  // shutdown() must reach every connection whose callback's promise is pending.
-  // Slots are used again, which is cheaper than a Set (bench/README.md).
-  readonly #active: (C | undefined)[] = [];
-  readonly #freeSlots: number[] = [];
-  #completed = 0; // connections whose callback ended by itself
-  #cut = 0; // connections that shutdown() closed under their callback
-  #isCutOff = false; // what is delivered from now on is cut off, too
+  readonly #active = new ActiveConns<C>();
   #stats = {
     accepted: 0,
     rejected: 0,
@@ -516,7 +502,7 @@ export class ConnListener<
    */
   get stats(): ListenerStats {
     const { accepted, ...failed } = this.#stats;
-    const active = this.#activeCount;
+    const active = this.#active.size;
     return { accepted, active, parked: this.#parked ? 1 : 0, ...failed };
   }
 
@@ -816,9 +802,7 @@ export class ConnListener<
 
   /** Counts a connection until its callback's promise settles, and closes it then. */
   async #serve(conn: C, handled: Promise<void>): Promise<void> {
-    const slot = this.#freeSlots.pop() ?? this.#active.length;
-    this.#active[slot] = conn;
-    if (this.#isCutOff) this.#cutOne(conn);
+    const slot = this.#active.add(conn);
     if (this.#limited) this.#checkLimit();
     let failure: { error: unknown } | undefined;
     try {
@@ -827,9 +811,7 @@ export class ConnListener<
       failure = { error };
     }
     conn[Symbol.dispose](); // no error if the callback has closed it
-    this.#active[slot] = undefined;
-    this.#freeSlots.push(slot);
-    if (!this.#isCutOff) this.#completed++;
+    this.#active.delete(slot);
     // The hook is told when it is over: it may shut down, or look at the counts.
     if (failure) this.#connectionFailed(failure.error, conn);
     // Without a limit and without a hold, nothing follows from it.
@@ -840,10 +822,6 @@ export class ConnListener<
     }
   }
 
-  get #activeCount(): number {
-    return this.#active.length - this.#freeSlots.length;
-  }
-
   get #limited(): boolean {
     return this.#maxConnections !== Infinity;
   }
@@ -851,7 +829,7 @@ export class ConnListener<
   get #atLimit(): boolean {
     if (!this.#limited) return false;
     const deferred = this.#deferred === undefined ? 0 : this.#deferred.size;
-    return this.#activeCount + deferred >= this.#maxConnections;
+    return this.#active.size + deferred >= this.#maxConnections;
   }
 
   /** Looks at the limit again, after a change on either side of it. */
@@ -871,7 +849,8 @@ export class ConnListener<
     if (hook) {
       callHook(() => hook(error, conn, this));
     } else if (
-      !isPeerGoneWhileServed(error) && !(this.#isCutOff && isClosedHere(error))
+      !isPeerGoneWhileServed(error) &&
+      !(this.#active.isCutOff && isClosedHere(error))
     ) {
       console.error("Error in a connection callback:", error);
     }
@@ -1035,7 +1014,7 @@ export class ConnListener<
   ): Promise<ShutdownResult> {
     const { timeout = Infinity, drainBacklog = true } = options;
     checkTimeout(timeout);
-    const completed = this.#completed;
+    const completed = this.#active.completed;
     const expired = Promise.withResolvers<void>();
     const timer = timeout === Infinity
       ? undefined
@@ -1050,10 +1029,13 @@ export class ConnListener<
       : this.close();
     if (timeout > 0) await Promise.race([this.finished, expired.promise]);
     clearTimeout(timer);
-    this.#cutOff();
+    this.#active.cutOff();
     this.#draining = false;
     await Promise.all([released, drain]);
-    return { completed: this.#completed - completed, aborted: this.#cut };
+    return {
+      completed: this.#active.completed - completed,
+      aborted: this.#active.aborted,
+    };
   }
 
   /**
@@ -1074,14 +1056,11 @@ export class ConnListener<
       const before = [taken(), this.#holds, this.#deferred?.size];
       if (this.#holds !== 0) await delay(MIN_BACKOFF);
       // Each connection may have a read and a write that are completed first.
-      const operations = 2 * this.#activeCount;
-      for (let i = TURNS + operations / OPERATIONS_A_TURN; i > 0; i--) {
-        await delay(0);
-      }
+      await caughtUp(2 * this.#active.size);
       const after = [taken(), this.#holds, this.#deferred?.size];
       if (after.some((value, i) => value !== before[i])) continue;
       if (this.#holds === 0) return true; // an accept stays in flight
-      if (this.#activeCount === 0) return false; // nothing will end the hold
+      if (this.#active.size === 0) return false; // nothing will end the hold
     }
     return taken() >= enough;
   }
@@ -1091,17 +1070,6 @@ export class ConnListener<
     if (this.#atLimit || this.#deferred) return conn[Symbol.dispose]();
     this.#stats.accepted++;
     this.#deliver(conn);
-  }
-
-  #cutOff(): void {
-    if (this.#isCutOff) return;
-    this.#isCutOff = true;
-    for (const conn of this.#active) if (conn !== undefined) this.#cutOne(conn);
-  }
-
-  #cutOne(conn: C): void {
-    this.#cut++;
-    conn[Symbol.dispose]();
   }
 
   /**
@@ -1176,7 +1144,7 @@ export class ConnListener<
   }
 
   #settle(): void {
-    if (this.#gone && this.#activeCount === 0) this.#finished.resolve();
+    if (this.#gone && this.#active.size === 0) this.#finished.resolve();
   }
 
   /**
@@ -1436,11 +1404,6 @@ function toError(error: unknown): Error {
   if (error instanceof Error) return error;
   const message = typeof error === "string" ? error : Deno.inspect(error);
   return new Error(message, { cause: error });
-}
-
-/** Resolves after so many ms; after 0, the event loop has turned. */
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function formatAddr(addr: Deno.Addr): string {

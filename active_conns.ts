@@ -1,0 +1,52 @@
+/**
+ * Connections whose callback's promise is pending, so that `shutdown()` can count
+ * and reach them.
+ */
+export class ActiveConns<C extends Disposable> {
+  // Slots are used again: an array with free ones takes less than a Set, which is
+  // 1 % of an accept.
+  readonly #conns: (C | undefined)[] = [];
+  readonly #free: number[] = [];
+  #isCutOff = false;
+  /** How many have ended by themselves. */
+  completed = 0;
+  /** How many were cut off. */
+  aborted = 0;
+
+  /** How many there are. */
+  get size(): number {
+    return this.#conns.length - this.#free.length;
+  }
+
+  /** Whether all of them, and those to come, were cut off. */
+  get isCutOff(): boolean {
+    return this.#isCutOff;
+  }
+
+  /** Adds a connection, and gives the slot to delete it by. */
+  add(conn: C): number {
+    const slot = this.#free.pop() ?? this.#conns.length;
+    this.#conns[slot] = conn;
+    if (this.#isCutOff) this.#abort(conn);
+    return slot;
+  }
+
+  /** Deletes a connection whose callback has ended. */
+  delete(slot: number): void {
+    this.#conns[slot] = undefined;
+    this.#free.push(slot);
+    if (!this.#isCutOff) this.completed++;
+  }
+
+  /** Closes them all, and whatever is added from now on. */
+  cutOff(): void {
+    if (this.#isCutOff) return;
+    this.#isCutOff = true;
+    for (const conn of this.#conns) if (conn !== undefined) this.#abort(conn);
+  }
+
+  #abort(conn: C): void {
+    this.aborted++;
+    conn[Symbol.dispose]();
+  }
+}
