@@ -1306,7 +1306,8 @@ export function listen<D = undefined>(
   data?: D,
 ): ConnListener<Deno.UnixConn, Deno.UnixAddr>;
 /**
- * The same for a VSOCK socket.
+ * The same for a VSOCK socket. Without `--unstable-vsock` Deno ends the process
+ * here, and nothing tells beforehand whether that flag was given.
  *
  * @typeParam D The type of `data`.
  * @param options Where to listen, and the listener's options.
