@@ -217,6 +217,13 @@ Deno.test("ConnListener() refuses bad input and leaves the socket alone", async 
     TypeError,
     "LEV_OPT_DEFERRED_ACCEPT is not for an adopted socket",
   );
+  // One that listen() has made is adopted, too, when it is detached.
+  using detached = listen({ hostname: "127.0.0.1", port: 0 }).detach();
+  assertThrows(
+    () => new ConnListener(detached, { flags: LEV_OPT_DEFERRED_ACCEPT }),
+    TypeError,
+    "LEV_OPT_DEFERRED_ACCEPT is not for an adopted socket",
+  );
   using client = await connect(socket);
   using conn = await socket.accept();
   assertEquals(conn.remoteAddr, client.localAddr);
