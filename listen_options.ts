@@ -113,12 +113,16 @@ export function checkOptions(options: CheckedOptions, callback: unknown): void {
   }
 }
 
-/** What a socket talks: a TLS listener of Deno's has a TCP address, too. */
-export function transportOf(socket: Deno.Listener): string {
+/** Refuses what nothing can be accepted from. */
+export function checkSocket(socket: Deno.Listener): void {
   if (typeof socket?.accept !== "function") {
     refuse(TypeError, "socket", "a Deno.Listener", socket);
   }
-  // The class itself is not to be had.
+}
+
+/** What a socket talks: Deno's TLS listener has a TCP address, too. */
+export function transportOf(socket: Deno.Listener): string {
+  // Deno does not export its class.
   const isTls = socket.constructor.name === "TlsListener";
   return isTls ? "TLS" : socket.addr.transport;
 }

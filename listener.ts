@@ -29,6 +29,7 @@ import {
   checkCallback,
   checkMaxConnections,
   checkOptions,
+  checkSocket,
   checkTimeout,
   checkTransport,
   listenOptions,
@@ -353,8 +354,8 @@ export class ConnListener<
    * @param callback Called for each connection. Without one, nothing is accepted
    * until there is one, or until somebody iterates or calls `accept()`.
    * @param data Given to the callback and to the accept error hook.
-   * @throws {TypeError} If an option or the callback is of a wrong type, or with
-   * `LEV_OPT_DEFERRED_ACCEPT`, which is for `listen()` only.
+   * @throws {TypeError} If the socket, an option or the callback is of a wrong
+   * type, or with `LEV_OPT_DEFERRED_ACCEPT`, which is for `listen()` only.
    * @throws {RangeError} If `flags` has unknown bits, or `maxConnections` is
    * neither a positive integer nor `Infinity`.
    * @throws {Deno.errors.NotSupported} If `noDelay` or `keepAlive` is set and the
@@ -367,6 +368,7 @@ export class ConnListener<
     callback?: ConnectionCallback<C, any> | null,
     data?: unknown,
   ) {
+    checkSocket(socket);
     checkOptions(options, callback);
     checkTransport(options, transportOf(socket));
     this.#socket = socket;
