@@ -1057,8 +1057,9 @@ export class ConnListener<
     ) {
       const before = [taken(), this.#holds, this.#deferred?.size];
       if (this.#holds !== 0) await delay(MIN_BACKOFF);
-      // Each connection may have a read and a write that are completed first.
-      await caughtUp(2 * this.#active.size);
+      // Each connection may have a read and a write that are completed first, and
+      // each deferred one the read of its first byte.
+      await caughtUp(2 * this.#active.size + (this.#deferred?.size ?? 0));
       const after = [taken(), this.#holds, this.#deferred?.size];
       if (after.some((value, i) => value !== before[i])) continue;
       if (this.#holds === 0) return true; // an accept stays in flight
