@@ -7,6 +7,9 @@
  *   --cert cert.pem --key key.pem 8443
  * ```
  *
+ * Two listeners share the port for a moment, which Linux alone can do. A
+ * certificate to try it with is `tests/testdata/localhost.crt`, with `localhost.key`.
+ *
  * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
  * second one ends it at once.
  *
