@@ -27,10 +27,14 @@ Deno.test({
     for (const line of text.trimEnd().split("\n")) {
       assertMatch(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+ \d+)$/);
     }
+    // Anything may stand in a Host header.
+    const { code } = await run("curl", ["-sSf", "-H", "Host: a b", url]);
+    assertEquals(code, 22); // a status of 400 or more
     client.close();
     while (!(await curl(url)).includes("\nlistener_connections_active 0\n"));
     server.kill("SIGTERM");
-    assertEquals((await server.output()).code, 0);
+    const output = await server.output();
+    assertEquals([output.code, output.stderr], [0, ""]);
   },
 });
 

@@ -252,7 +252,10 @@ Deno.test("tcp_proxy aims at new targets when the file changes or SIGHUP comes",
   assertEquals(first, "A");
   await Deno.writeTextFile(`${file}.new`, `\n${address(b)}\n`);
   await Deno.rename(`${file}.new`, file);
-  await proxy.line(/Forwarding to/);
+  assertEquals(
+    await proxy.line(/Forwarding to/),
+    `Forwarding to ${address(b)}`,
+  );
   const [conn, second] = await connect(port);
   assertEquals(second, "B");
   conn.close();
@@ -323,6 +326,10 @@ Deno.test("tcp_proxy says what is wrong with its arguments", async () => {
       [["0", "--targets", "/nosuch"], "/nosuch"],
       [
         ["0", "127.0.0.1:1", "--targets", "x"],
+        "Give either targets or --targets",
+      ],
+      [
+        ["0", "127.0.0.1:1", "--targets="],
         "Give either targets or --targets",
       ],
       [["--nosuch"], "Unknown option: --nosuch"],
