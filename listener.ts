@@ -10,21 +10,21 @@
  *
  * @module
  */
-import { ActiveConns } from "./active_conns.ts";
-import { caughtUp, delay } from "./event_loop.ts";
+import { ActiveConns } from "./internal/active_conns.ts";
+import { caughtUp, delay } from "./internal/event_loop.ts";
 import {
   errorCode,
   isClosedHere,
   isPeerGoneBeforeAccept,
   isPeerGoneWhileServed,
-} from "./failures.ts";
-import { DeferredConns } from "./first_byte.ts";
+} from "./internal/failures.ts";
+import { DeferredConns } from "./internal/first_byte.ts";
 import {
   LEV_OPT_CLOSE_ON_FREE,
   LEV_OPT_DEFERRED_ACCEPT,
   LEV_OPT_DISABLED,
 } from "./flags.ts";
-import { Handover } from "./handover.ts";
+import { Handover } from "./internal/handover.ts";
 import {
   checkCallback,
   checkMaxConnections,
@@ -34,8 +34,8 @@ import {
   checkTransport,
   listenOptions,
   transportOf,
-} from "./listen_options.ts";
-import { explainAddrInUse, SocketFile } from "./unix_socket.ts";
+} from "./internal/listen_options.ts";
+import { explainAddrInUse, SocketFile } from "./internal/unix_socket.ts";
 
 /**
  * Called once for each connection, in the order in which they were accepted (with

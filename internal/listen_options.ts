@@ -9,7 +9,7 @@ import {
   LEV_OPT_DEFERRED_ACCEPT,
   LEV_OPT_REUSEABLE,
   LEV_OPT_REUSEABLE_PORT,
-} from "./flags.ts";
+} from "../flags.ts";
 
 /** The longest wait that a timer takes; a longer one would fire at once. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
