@@ -63,5 +63,6 @@ export {
   type ListenerOptions,
   type ListenerStats,
   listenTls,
+  type ShutdownOptions,
   type ShutdownResult,
 } from "./listener.ts";

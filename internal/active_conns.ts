@@ -1,13 +1,16 @@
+import { dispose } from "./conns.ts";
+
 /**
  * Connections whose callback's promise is pending, so that `shutdown()` can count
  * and reach them.
  */
-export class ActiveConns<C extends Disposable> {
+export class ActiveConns<C extends Deno.Conn> {
   // Slots are used again: an array with free ones takes less than a Set, which is
   // 1 % of an accept.
   readonly #conns: (C | undefined)[] = [];
   readonly #free: number[] = [];
   #isCutOff = false;
+  #emptied: PromiseWithResolvers<void> | undefined;
   /** How many have ended by themselves. */
   completed = 0;
   /** How many were cut off. */
@@ -18,9 +21,11 @@ export class ActiveConns<C extends Disposable> {
     return this.#conns.length - this.#free.length;
   }
 
-  /** Whether all of them, and those to come, were cut off. */
-  get isCutOff(): boolean {
-    return this.#isCutOff;
+  /** Resolves when there are none. */
+  async emptied(): Promise<void> {
+    if (this.size > 0) {
+      await (this.#emptied ??= Promise.withResolvers()).promise;
+    }
   }
 
   /** Adds a connection, and gives the slot to delete it by. */
@@ -36,6 +41,7 @@ export class ActiveConns<C extends Disposable> {
     this.#conns[slot] = undefined;
     this.#free.push(slot);
     if (!this.#isCutOff) this.completed++;
+    if (this.#emptied && this.size === 0) this.#emptied.resolve();
   }
 
   /** Closes them all, and whatever is added from now on. */
@@ -47,6 +53,6 @@ export class ActiveConns<C extends Disposable> {
 
   #abort(conn: C): void {
     this.aborted++;
-    conn[Symbol.dispose]();
+    dispose(conn);
   }
 }

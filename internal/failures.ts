@@ -1,6 +1,7 @@
 /**
- * What a failed accept, or a failed handler, means: that the peer is gone, that
- * the socket was closed here, or anything else.
+ * What a failed accept, or a failed handler, means. Whatever was thrown may be
+ * looked at here, and only here: it may have getters that throw, or be a revoked
+ * Proxy.
  */
 
 /**
@@ -42,19 +43,35 @@ const PEER_GONE_WHILE_SERVED = new Set([
   "ETIMEDOUT",
 ]);
 
-/** The `code` that Deno sets on an error of the operating system. */
-export function errorCode(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | null | undefined)?.code;
-  return typeof code === "string" ? code : undefined;
+type ErrorClass = abstract new (message: string) => Error;
+
+function isA(error: unknown, ...classes: ErrorClass[]): boolean {
+  try {
+    return classes.some((ErrorClass) => error instanceof ErrorClass);
+  } catch {
+    return false; // a revoked Proxy has no prototype
+  }
 }
 
-/**
- * Whether a failed accept is about a client that went away, not about the listener.
- * Interrupted is EINTR here: the caller has looked whether the socket was closed.
- */
+/** The `code` that Deno sets on an error of the operating system. */
+export function errorCode(error: unknown): string {
+  try {
+    const { code } = error as { code?: unknown };
+    return typeof code === "string" ? code : "";
+  } catch {
+    return ""; // it has no properties, or a getter that throws
+  }
+}
+
+/** Whether an operation failed because what it was for has been closed. */
+export function isClosed(error: unknown): boolean {
+  return isA(error, Deno.errors.BadResource);
+}
+
+/** Whether a failed accept is about a client that went away. Interrupted is EINTR here. */
 export function isPeerGoneBeforeAccept(error: unknown): boolean {
-  return error instanceof Deno.errors.Interrupted ||
-    PEER_GONE_BEFORE_ACCEPT.has(errorCode(error) ?? "");
+  return isA(error, Deno.errors.Interrupted) ||
+    PEER_GONE_BEFORE_ACCEPT.has(errorCode(error));
 }
 
 /**
@@ -62,12 +79,29 @@ export function isPeerGoneBeforeAccept(error: unknown): boolean {
  * leaves without saying so gives UnexpectedEof, which has no code.
  */
 export function isPeerGoneWhileServed(error: unknown): boolean {
-  return error instanceof Deno.errors.UnexpectedEof ||
-    PEER_GONE_WHILE_SERVED.has(errorCode(error) ?? "");
+  return isA(error, Deno.errors.UnexpectedEof) ||
+    PEER_GONE_WHILE_SERVED.has(errorCode(error));
 }
 
-/** Whether an error says that the socket it came from was closed on this side. */
-export function isClosedHere(error: unknown): boolean {
-  return error instanceof Deno.errors.BadResource ||
-    error instanceof Deno.errors.Interrupted;
+/**
+ * Whether an error says that a connection was closed while an operation on it was
+ * pending, or before it began.
+ */
+export function isCancelled(error: unknown): boolean {
+  return isClosed(error) || isA(error, Deno.errors.Interrupted);
+}
+
+/** An Error, whatever was thrown. */
+export function toError(error: unknown): Error {
+  if (isA(error, Error)) return error as Error;
+  return new Error(textOf(error), { cause: error });
+}
+
+/** An error as text, whatever was thrown. */
+export function textOf(error: unknown): string {
+  try {
+    return typeof error === "string" ? error : Deno.inspect(error);
+  } catch {
+    return "something that cannot be shown";
+  }
 }

@@ -1,73 +1,20 @@
 /**
- * Waiting for a client to speak first (LEV_OPT_DEFERRED_ACCEPT). The kernel could
- * wait itself (TCP_DEFER_ACCEPT), but Deno does not expose that. So the first
- * bytes are read here, and put back in front of the connection.
+ * A client's first byte (LEV_OPT_DEFERRED_ACCEPT). The kernel could wait for it
+ * itself (TCP_DEFER_ACCEPT), but Deno does not expose that. So the first bytes are
+ * read here, and put back in front of the connection.
  */
 
-/** How long a client may say nothing, in ms: what libevent asks Linux for. */
-const MAX_SILENCE = 30_000;
 /**
  * The size of the first read, in bytes. One would do; this much holds a short
  * request whole, so that a handler's first read is as long as it would have been.
  */
 const FIRST_READ = 1024;
 
-/** Accepted connections that nobody has been given yet. */
-export class DeferredConns<C extends Deno.Conn> {
-  /** Those that have not spoken, with the timer that ends their silence. */
-  readonly #silent = new Map<C, ReturnType<typeof setTimeout>>();
-  /** Those that have spoken, in that order. */
-  readonly #heard: C[] = [];
-  readonly #onFirstByte: () => void;
-  readonly #onGone: () => void;
-
-  /**
-   * @param onFirstByte Called when one has spoken.
-   * @param onGone Called when one has gone away, or was sent away for its silence.
-   */
-  constructor(onFirstByte: () => void, onGone: () => void) {
-    this.#onFirstByte = onFirstByte;
-    this.#onGone = onGone;
-  }
-
-  /** How many there are. */
-  get size(): number {
-    return this.#silent.size + this.#heard.length;
-  }
-
-  /** Waits for a connection's first byte. */
-  async add(conn: C): Promise<void> {
-    const first = readSome(conn);
-    unread(conn, first);
-    this.#silent.set(
-      conn,
-      setTimeout(() => conn[Symbol.dispose](), MAX_SILENCE),
-    );
-    const spoken = await first.catch(() => null) !== null;
-    clearTimeout(this.#silent.get(conn));
-    if (!this.#silent.delete(conn)) return; // taken away meanwhile
-    if (spoken) {
-      this.#heard.push(conn);
-      this.#onFirstByte();
-    } else {
-      conn[Symbol.dispose]();
-      this.#onGone();
-    }
-  }
-
-  /** Takes the one that spoke first. */
-  shift(): C | undefined {
-    return this.#heard.shift();
-  }
-
-  /** Takes them all, those that have spoken before those that have not. */
-  takeAll(): C[] {
-    const all = [...this.#heard, ...this.#silent.keys()];
-    for (const timer of this.#silent.values()) clearTimeout(timer);
-    this.#silent.clear();
-    this.#heard.length = 0;
-    return all;
-  }
+/** Resolves when a client has spoken, with whether it has; false is its end. */
+export async function firstByte(conn: Deno.Conn): Promise<boolean> {
+  const first = readSome(conn);
+  unread(conn, first);
+  return await first.catch(() => null) !== null;
 }
 
 async function readSome(conn: Deno.Conn): Promise<Uint8Array | null> {

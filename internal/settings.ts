@@ -10,30 +10,119 @@ import {
   LEV_OPT_REUSEABLE,
   LEV_OPT_REUSEABLE_PORT,
 } from "../flags.ts";
+import type {
+  AcceptErrorCallback,
+  ConnectionErrorCallback,
+  ListenerOptions,
+} from "./types.ts";
 
 /** The longest wait that a timer takes; a longer one would fire at once. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 /** `listen(2)` takes an int. */
 const MAX_BACKLOG = 2 ** 31 - 1;
 
-/** The options that every listener has, as far as they can be checked without one. */
-interface CheckedOptions {
-  flags?: number;
-  maxConnections?: number;
-  overflow?: string;
-  noDelay?: boolean;
-  keepAlive?: boolean;
-  signal?: AbortSignal;
-  onAcceptError?: unknown;
-  onConnectionError?: unknown;
-}
-
-/** The options of `Deno.listen` and `Deno.listenTls` that are looked at here. */
-interface BindOptions extends CheckedOptions {
+/** What is looked at here of the options of `Deno.listen` and `Deno.listenTls`. */
+interface BindOptions {
   transport?: string;
   hostname?: string;
-  tcpBacklog?: number;
+  path?: string;
+  tcpBacklog?: number | undefined;
   reusePort?: boolean;
+}
+
+/**
+ * Options of which each is read once, from the object that has it, whoever asks:
+ * here or in Deno. So getters, also of a class with `#private` fields, and inherited
+ * properties are as good as own ones, and `null` is the same as not given. What is set
+ * covers what was given.
+ */
+export function readOnce<T extends object>(options: T): T {
+  if (typeof options !== "object" || options === null) {
+    refuse(TypeError, "options", "an object", options);
+  }
+  const values = new Map<PropertyKey, unknown>();
+  return new Proxy({} as T, {
+    get(_, key) {
+      if (!values.has(key)) {
+        values.set(key, options[key as keyof T] ?? undefined);
+      }
+      return values.get(key);
+    },
+    set(_, key, value) {
+      values.set(key, value);
+      return true;
+    },
+  });
+}
+
+/** A listener's own options, checked. */
+export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
+  readonly flags: number;
+  readonly maxConnections: number;
+  readonly overflow: "queue" | "reject";
+  readonly noDelay: boolean;
+  readonly keepAlive: boolean;
+  readonly signal?: AbortSignal;
+  readonly onAcceptError?: AcceptErrorCallback<C, unknown>;
+  readonly onConnectionError?: ConnectionErrorCallback<C>;
+
+  /**
+   * @param options What was given, as `readOnce()` gives it.
+   * @throws {TypeError} If one is of a wrong type, or flags exclude each other.
+   * @throws {RangeError} If a number is out of range.
+   */
+  constructor(options: ListenerOptions<C>) {
+    const { flags = 0, maxConnections = Infinity, overflow = "queue" } =
+      options;
+    const { noDelay = false, keepAlive = false, signal } = options;
+    const { onAcceptError, onConnectionError } = options;
+    checkFlags(flags, "listen");
+    checkAddressFamilies(flags);
+    checkMaxConnections(maxConnections);
+    if (overflow !== "queue" && overflow !== "reject") {
+      refuse(TypeError, "overflow", '"queue" or "reject"', overflow);
+    }
+    checkBoolean("noDelay", noDelay);
+    checkBoolean("keepAlive", keepAlive);
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      refuse(TypeError, "signal", "an AbortSignal", signal);
+    }
+    checkCallback("onAcceptError", onAcceptError);
+    checkCallback("onConnectionError", onConnectionError);
+    this.flags = flags;
+    this.maxConnections = maxConnections;
+    this.overflow = overflow;
+    this.noDelay = noDelay;
+    this.keepAlive = keepAlive;
+    if (signal) this.signal = signal;
+    if (onAcceptError) this.onAcceptError = onAcceptError;
+    if (onConnectionError) this.onConnectionError = onConnectionError;
+  }
+
+  /** Refuses TCP options where Deno has none for the connections. */
+  checkTransport(transport: string): void {
+    if (transport === "tcp") return;
+    for (const name of ["noDelay", "keepAlive"] as const) {
+      if (this[name]) {
+        throw new Deno.errors.NotSupported(
+          `Cannot listen as '${name}' is not supported with ${transport}: Deno sets it on plain TCP connections only`,
+        );
+      }
+    }
+  }
+
+  /** Those of a listener around a socket that somebody else has made. */
+  static forAdopted<C extends Deno.Conn>(
+    options: ListenerOptions<C>,
+  ): Settings<C> {
+    const settings = new Settings<C>(readOnce(options));
+    if (settings.flags & LEV_OPT_DEFERRED_ACCEPT) {
+      throw new TypeError(
+        "Cannot listen as LEV_OPT_DEFERRED_ACCEPT is not for an adopted socket",
+      );
+    }
+    return settings;
+  }
 }
 
 function refuse(
@@ -80,33 +169,14 @@ export function checkTimeout(timeout: number): void {
   refuse(ErrorClass, "timeout", must, timeout, "shut down");
 }
 
-/** Refuses options and callbacks that no listener can be made with. */
-export function checkOptions(options: CheckedOptions, callback: unknown): void {
-  if (typeof options !== "object" || options === null) {
-    refuse(TypeError, "options", "an object", options);
-  }
-  checkCallback("callback", callback);
-  checkCallback("onAcceptError", options.onAcceptError);
-  checkCallback("onConnectionError", options.onConnectionError);
-  const { flags = 0, maxConnections = Infinity, overflow, signal } = options;
-  checkFlags(flags, "listen");
-  checkMaxConnections(maxConnections);
-  if (overflow !== undefined && overflow !== "queue" && overflow !== "reject") {
-    refuse(TypeError, "overflow", '"queue" or "reject"', overflow);
-  }
-  for (const name of ["noDelay", "keepAlive"] as const) {
-    const value = options[name];
-    if (value !== undefined && typeof value !== "boolean") {
-      refuse(TypeError, name, "a boolean", value);
-    }
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    refuse(TypeError, "signal", "an AbortSignal", signal);
-  }
-  if (
-    (flags & LEV_OPT_BIND_IPV6ONLY) !== 0 &&
-    (flags & LEV_OPT_BIND_IPV4_AND_IPV6) !== 0
-  ) {
+function checkBoolean(name: string, value: unknown): void {
+  if (typeof value !== "boolean") refuse(TypeError, name, "a boolean", value);
+}
+
+function checkAddressFamilies(flags: number): void {
+  const only6 = (flags & LEV_OPT_BIND_IPV6ONLY) !== 0;
+  const both = (flags & LEV_OPT_BIND_IPV4_AND_IPV6) !== 0;
+  if (only6 && both) {
     throw new TypeError(
       "Cannot listen as LEV_OPT_BIND_IPV6ONLY and LEV_OPT_BIND_IPV4_AND_IPV6 exclude each other",
     );
@@ -120,48 +190,21 @@ export function checkSocket(socket: Deno.Listener): void {
   }
 }
 
-/** What a socket talks: Deno's TLS listener has a TCP address, too. */
-export function transportOf(socket: Deno.Listener): string {
-  // Deno does not export its class.
-  const isTls = socket.constructor.name === "TlsListener";
-  return isTls ? "TLS" : socket.addr.transport;
-}
-
-/** Refuses TCP options where Deno has none for the connections. */
-export function checkTransport(
-  options: CheckedOptions,
-  transport: string,
-): void {
-  if (transport === "tcp") return;
-  for (const name of ["noDelay", "keepAlive"] as const) {
-    if (options[name]) {
-      throw new Deno.errors.NotSupported(
-        `Cannot listen as '${name}' is not supported with ${transport}: Deno sets it on plain TCP connections only`,
-      );
-    }
-  }
-}
-
 /**
- * Checks everything, and gives back the options for `Deno.listen` with the flags
- * worked into them.
+ * Works the flags into the options for `Deno.listen`, and gives back the transport.
+ *
+ * @param bind The options, as `readOnce()` gives them.
  */
-export function listenOptions<T extends object>(
-  options: T,
-  callback: unknown,
-): T {
-  checkOptions(options, callback);
-  const bind: BindOptions = { ...options };
-  const { transport = "tcp", flags = 0 } = bind;
+export function applyFlags(bind: BindOptions, flags: number): string {
+  const { transport = "tcp" } = bind;
   if (!["tcp", "unix", "vsock"].includes(transport)) {
     refuse(TypeError, "transport", '"tcp", "unix" or "vsock"', transport);
   }
-  checkTransport(bind, transport);
   if (transport !== "tcp") refuseTcpFlags(flags, transport);
   applyBacklog(bind);
   applyReusePort(bind, flags);
   applyAddressFamily(bind, flags);
-  return bind as T;
+  return transport;
 }
 
 /** On a Unix socket these fail in libevent, too: setsockopt() refuses them. */
@@ -199,7 +242,7 @@ function applyBacklog(bind: BindOptions): void {
   ) {
     refuse(RangeError, "tcpBacklog", must, tcpBacklog);
   }
-  if (tcpBacklog < 0) delete bind.tcpBacklog;
+  if (tcpBacklog < 0) bind.tcpBacklog = undefined;
 }
 
 /**

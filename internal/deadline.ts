@@ -1,0 +1,38 @@
+/** A point in time that may be brought forward, and never put off. */
+export class Deadline {
+  readonly #over = Promise.withResolvers<void>();
+  #isOver = false;
+  #isCleared = false;
+  #at = Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Resolves when the time has come. */
+  get over(): Promise<void> {
+    return this.#over.promise;
+  }
+
+  /** Lets it be in so many ms, unless it is sooner anyway. */
+  within(ms: number): void {
+    const at = performance.now() + ms;
+    if (this.#isOver || this.#isCleared || at >= this.#at) return;
+    this.#at = at;
+    clearTimeout(this.#timer);
+    if (ms === 0) this.#end();
+    else this.#timer = setTimeout(() => this.#end(), ms);
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#over.resolve();
+  }
+
+  /** There is nothing left to end: the time never comes. */
+  clear(): void {
+    this.#isCleared = true;
+    clearTimeout(this.#timer);
+  }
+}

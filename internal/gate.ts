@@ -1,0 +1,56 @@
+import { type Intake, Stage } from "./stage.ts";
+
+/** The stage that looks at each connection once, and may turn it away. */
+export class Gate<C extends Deno.Conn, A extends Deno.Addr>
+  extends Stage<C, A> {
+  readonly #admits: (conn: C) => boolean;
+  #intake: Intake = "anybody";
+  #reopen: (() => void) | undefined; // set while an accept() waits to be let on
+  #accepting: Promise<C> | undefined; // the accept inside that is in flight
+  #ended = false;
+
+  /** @param admits Asked about each connection. Those that it turns away it has to close. */
+  constructor(inner: Deno.Listener<C, A>, admits: (conn: C) => boolean) {
+    super(inner);
+    this.#admits = admits;
+  }
+
+  override async accept(): Promise<C> {
+    for (;;) {
+      let conn: C;
+      try {
+        conn = await (this.#accepting = this.inner.accept());
+      } finally {
+        this.#accepting = undefined;
+      }
+      if (this.#ended) return never(); // it was given back
+      if (this.#admits(conn)) return conn;
+      // Nobody else is to be turned away while nobody is to be taken.
+      if (this.#intake !== "anybody") {
+        await new Promise<void>((resolve) => this.#reopen = resolve);
+      }
+    }
+  }
+
+  override take(intake: Intake): void {
+    this.#intake = intake;
+    super.take(intake);
+    if (intake !== "anybody") return;
+    this.#reopen?.();
+    this.#reopen = undefined;
+  }
+
+  override giveBack(pending?: Promise<C>): (C | Promise<C>)[] {
+    this.#ended = true;
+    if (this.#accepting !== undefined) return super.giveBack(this.#accepting);
+    const isGiven = this.#reopen === undefined;
+    return [
+      ...(isGiven && pending !== undefined ? [pending] : []),
+      ...super.giveBack(),
+    ];
+  }
+}
+
+function never(): Promise<never> {
+  return new Promise(() => {});
+}

@@ -1,0 +1,211 @@
+/** The types of the public API that are not the class: callbacks, options, counts. */
+import type { ConnListener } from "../listener.ts";
+
+/**
+ * Called once for each connection, in the order in which they were accepted;
+ * with `LEV_OPT_DEFERRED_ACCEPT`, in the order of their first bytes. It may
+ * pause, close or detach the listener, or set another callback
+ * (`evconnlistener_cb`).
+ *
+ * If it returns a promise, the connection is active until the promise settles:
+ * it counts toward `maxConnections`, `shutdown()` waits for it, and the listener
+ * closes it then. If it returns anything else, the connection is yours: you
+ * close it, and nothing counts it.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @typeParam D The type of the data given along with the callback.
+ * @category Hooks
+ *
+ * @example A callback with data
+ * ```ts
+ * import { type ConnectionCallback, listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const greet: ConnectionCallback<Deno.TcpConn, string> = (conn, _, name) =>
+ *   conn.write(new TextEncoder().encode(`hello ${name}`));
+ *
+ * await using listener = listen({ port: 0 }, greet, "world");
+ *
+ * using client = await Deno.connect({ port: listener.addr.port });
+ * assertEquals(await new Response(client.readable).text(), "hello world");
+ * ```
+ */
+export type ConnectionCallback<
+  C extends Deno.Conn = Deno.TcpConn,
+  D = undefined,
+> = (conn: C, listener: ConnListener<C>, data: D) => unknown;
+
+/**
+ * Told that accepting failed for a reason of the listener's own, such as too
+ * many open files (`error.code === "EMFILE"`). The listener waits and tries
+ * again, unless the hook closes or pauses it. Clients that go away before they
+ * are accepted are never reported (`evconnlistener_errorcb`).
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @typeParam D The type of the data given along with the connection callback.
+ * @category Hooks
+ *
+ * @example Pausing while there are no file descriptors
+ * ```ts
+ * import { type AcceptErrorCallback, listen } from "@evconn/listener";
+ *
+ * const rest: AcceptErrorCallback = (error, listener) => {
+ *   console.error("Cannot accept, pausing for a second:", error.message);
+ *   listener.pause();
+ *   setTimeout(() => listener.resume(), 1000);
+ * };
+ * await using listener = listen({ port: 0, onAcceptError: rest });
+ * ```
+ */
+export type AcceptErrorCallback<
+  C extends Deno.Conn = Deno.TcpConn,
+  D = unknown,
+> = (error: Error, listener: ConnListener<C>, data: D) => void;
+
+/**
+ * Told what a connection callback threw, or what its promise rejected with. The
+ * connection is closed by then.
+ *
+ * Three kinds of failures are no errors, and are not told: the client went away,
+ * this side closed the connection while an operation on it was pending, and a
+ * TLS handshake that failed.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @category Hooks
+ *
+ * @example Logging with the client's address
+ * ```ts
+ * import { type ConnectionErrorCallback, listen } from "@evconn/listener";
+ *
+ * const log: ConnectionErrorCallback = (error, conn) => {
+ *   console.error(`${conn.remoteAddr.hostname}:`, error);
+ * };
+ * await using listener = listen({ port: 0, onConnectionError: log });
+ * ```
+ */
+export type ConnectionErrorCallback<C extends Deno.Conn = Deno.TcpConn> = (
+  error: unknown,
+  conn: C,
+  listener: ConnListener<C>,
+) => void;
+
+/**
+ * Options of a listener, beside those of `Deno.listen`. Each is read once, when
+ * the listener is made; `null` is the same as leaving it out.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @category Listening
+ */
+export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
+  /**
+   * `LEV_OPT_*` flags, combined with `|`.
+   *
+   * @default {0}
+   */
+  flags?: number;
+  /**
+   * The most connections at a time: those whose callback's promise is pending,
+   * and those that wait for their first byte. Not counted, and so not limited,
+   * are connections whose callback returns no promise and those that `accept()`
+   * or a loop takes.
+   *
+   * With TLS, Deno cannot close a connection in the middle of its handshake:
+   * it frees the connection's place, but keeps its file descriptor until the
+   * client leaves.
+   *
+   * @default {Infinity}
+   */
+  maxConnections?: number;
+  /**
+   * What happens to clients at the limit: `"queue"` leaves them in the kernel's
+   * queue until there is room, `"reject"` accepts and closes them at once. With
+   * TLS, `"reject"` frees a file descriptor only when the client leaves, as Deno
+   * cannot close a connection in the middle of its handshake.
+   *
+   * @default {"queue"}
+   */
+  overflow?: "queue" | "reject";
+  /**
+   * Whether to send small writes at once (`TCP_NODELAY`). TCP only.
+   *
+   * @default {false}
+   */
+  noDelay?: boolean;
+  /**
+   * Whether the system looks for clients that have vanished (`SO_KEEPALIVE`). TCP
+   * only.
+   *
+   * @default {false}
+   */
+  keepAlive?: boolean;
+  /** When aborted, the listener does `shutdown({ timeout: 0 })`. */
+  signal?: AbortSignal;
+  /**
+   * Told of failures to accept, as if set by `setErrorCallback()`. Without it,
+   * each episode of failures is one `console.warn`.
+   */
+  onAcceptError?: AcceptErrorCallback<C, unknown>;
+  /** Told of callbacks that fail. Without it, they go to `console.error`. */
+  onConnectionError?: ConnectionErrorCallback<C>;
+}
+
+/**
+ * What a listener has counted since it was made, and what it has now. All are
+ * numbers of connections, except `acceptErrors`.
+ *
+ * @category Listening
+ */
+export interface ListenerStats {
+  /** Accepted from the kernel, whatever became of them. */
+  accepted: number;
+  /** Now active: the promise that their callback returned is pending. */
+  active: number;
+  /** Accepted while nobody wanted it, and kept until accepting goes on: 0 or 1. */
+  parked: number;
+  /** Closed at once because of `maxConnections` with `overflow: "reject"`. */
+  rejected: number;
+  /**
+   * Clients that were gone before they could be delivered: reset in the kernel's
+   * queue, silent for too long with `LEV_OPT_DEFERRED_ACCEPT`, or failed in the
+   * TLS handshake.
+   */
+  aborted: number;
+  /** Failures to accept for other reasons, which the error hook was told. */
+  acceptErrors: number;
+  /** Callbacks that failed, which `onConnectionError` was told. */
+  connectionErrors: number;
+}
+
+/**
+ * How to shut down.
+ *
+ * @category Listening
+ */
+export interface ShutdownOptions {
+  /**
+   * How long to wait for active connections, in ms. Those that are left then are
+   * closed; 0 closes them at once.
+   *
+   * @default {Infinity}
+   */
+  timeout?: number;
+  /**
+   * Whether to deliver the connections that wait in the kernel's queue first. They
+   * are not while the listener is paused or has no callback.
+   *
+   * @default {true}
+   */
+  drainBacklog?: boolean;
+}
+
+/**
+ * How a shutdown went.
+ *
+ * @category Listening
+ */
+export interface ShutdownResult {
+  /** How many active connections ended by themselves during the shutdown. */
+  completed: number;
+  /** How many were closed because the timeout was over. */
+  aborted: number;
+}
