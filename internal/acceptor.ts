@@ -46,7 +46,8 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
   #running = false;
   #stopped = false;
   #refed: boolean; // by ref() and unref()
-  #told: boolean; // what the stage was last told about keeping the process alive
+  #intake: Intake = "anybody"; // what the stage was last told: whom to take,
+  #alive: boolean; // and whether to keep the process alive
   #failing = false; // since the last success
   #wait = MIN_BACKOFF; // after the next failure
   #waiting: ReturnType<typeof setTimeout> | undefined; // during the hold "backoff"
@@ -56,7 +57,7 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
   constructor(stage: Stage<C, A>, owner: Owner<C>, refed = true) {
     this.#stage = stage;
     this.#owner = owner;
-    this.#refed = this.#told = refed;
+    this.#refed = this.#alive = refed;
   }
 
   /** Why nobody is accepted now. */
@@ -101,8 +102,9 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
   /** Must be called after every change of demand or holds. */
   update(): void {
     const { intake } = this;
-    this.#stage.take(intake);
-    this.#keepAlive(this.#refed && intake !== "nobody");
+    if (intake !== this.#intake) this.#stage.take(this.#intake = intake);
+    const alive = this.#refed && intake !== "nobody";
+    if (alive !== this.#alive) this.#keepAlive(this.#alive = alive);
     this.#changed.resolve();
     if (this.#wanted && !this.#running) this.#run();
   }
@@ -157,7 +159,7 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
 
   #backOff(wait: number): void {
     this.#waiting = setTimeout(() => this.release("backoff"), wait);
-    if (!this.#told) Deno.unrefTimer(this.#waiting);
+    if (!this.#alive) Deno.unrefTimer(this.#waiting);
     this.hold("backoff");
   }
 
@@ -169,8 +171,6 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
   }
 
   #keepAlive(alive: boolean): void {
-    if (alive === this.#told) return;
-    this.#told = alive;
     if (alive) this.#stage.ref();
     else this.#stage.unref();
     if (this.#waiting === undefined) return;
