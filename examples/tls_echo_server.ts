@@ -105,7 +105,7 @@ function reload() {
     running.add(listener);
     // Takes what is in its queue, then waits for those that it serves.
     old.shutdown().then(() => running.delete(old));
-    console.log("Using the new certificate");
+    console.log("Using the new certificate, but for clients that wait already");
   } catch (error) {
     console.error(`Keeping the old certificate: ${(error as Error).message}`);
   }
