@@ -1,5 +1,5 @@
 /** The end of a connection. Nothing here throws, whatever the connection does. */
-import { isCancelled } from "./failures.ts";
+import { isCancelled, isClosed, isTlsError } from "./failures.ts";
 
 /** Closes a connection that may be closed already. */
 export function dispose(conn: Deno.Conn): void {
@@ -32,6 +32,8 @@ export async function isHandshakeError(
   try {
     await (conn as Deno.TlsConn).handshake();
   } catch (failure) {
+    // A stream has closed it already. What it then says of TLS is this.
+    if (isClosed(failure)) return isTlsError(error);
     return isSame(failure, error);
   }
   return false;

@@ -91,6 +91,11 @@ export function isCancelled(error: unknown): boolean {
   return isClosed(error) || isA(error, Deno.errors.Interrupted);
 }
 
+/** Whether an error is of a class in which Deno tells what is wrong with a TLS message. */
+export function isTlsError(error: unknown): boolean {
+  return isA(error, Deno.errors.InvalidData, Deno.errors.UnexpectedEof);
+}
+
 /** An Error, whatever was thrown. */
 export function toError(error: unknown): Error {
   if (isA(error, Error)) return error as Error;
