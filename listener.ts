@@ -10,13 +10,14 @@
 import { Acceptor } from "./internal/acceptor.ts";
 import { ActiveConns } from "./internal/active_conns.ts";
 import { formatAddr } from "./internal/addr.ts";
-import { close, dispose, isHandshakeError } from "./internal/conns.ts";
+import { close, dispose, handshakeFailure } from "./internal/conns.ts";
 import { Deadline } from "./internal/deadline.ts";
 import { drain } from "./internal/drain.ts";
 import {
   errorCode,
   isCancelled,
   isPeerGoneWhileServed,
+  isSame,
   toError,
 } from "./internal/failures.ts";
 import { callHook, isPromise, print } from "./internal/hooks.ts";
@@ -132,7 +133,6 @@ export class ConnListener<
    * @param options The listener's options.
    * @param callback Called for each connection. Without one, nothing is accepted
    * until there is one, or until somebody iterates or calls `accept()`.
-   * @param data Given to the callback and to the accept error hook.
    * @throws {TypeError} If the socket, an option or the callback is of a wrong
    * type, or with `LEV_OPT_DEFERRED_ACCEPT`, which is for `listen()` only.
    * @throws {RangeError} If `flags` has unknown bits, or `maxConnections` is
@@ -142,9 +142,28 @@ export class ConnListener<
    */
   constructor(
     socket: Deno.Listener<C, A>,
-    options: ListenerOptions<C> = {},
+    options?: ListenerOptions<C>,
+    callback?: ConnectionCallback<C> | null,
+  );
+  /**
+   * The same with data for the callback (`evconnlistener_new`).
+   *
+   * @param socket What to accept from. It is the listener's from now on.
+   * @param options The listener's options.
+   * @param callback Called for each connection.
+   * @param data Given to the callback and to the accept error hook.
+   */
+  constructor(
+    socket: Deno.Listener<C, A>,
+    options: ListenerOptions<C>,
     // deno-lint-ignore no-explicit-any
-    callback?: ConnectionCallback<C, any> | null,
+    callback: ConnectionCallback<C, any> | null,
+    data: NonNullable<unknown> | null,
+  );
+  constructor(
+    socket: Deno.Listener<C, A>,
+    options: ListenerOptions<C> = {},
+    callback?: AnyCallback<C> | null,
     data?: unknown,
   ) {
     checkSocket(socket);
@@ -171,7 +190,7 @@ export class ConnListener<
       take: (conn) => this.#deliver(conn),
       onGone: () => this.#counts.aborted++,
       onFailure: (error, isFirst) => this.#acceptFailed(error, isFirst),
-      onClosed: () => this.close(),
+      onClosed: () => this.#close(),
     }, this.#socket.refed);
     if (this.flags & LEV_OPT_DISABLED) this.#acceptor.hold("paused");
     if (this.#settings.signal) this.#follow(this.#settings.signal);
@@ -179,10 +198,12 @@ export class ConnListener<
   }
 
   #follow(signal: AbortSignal): void {
-    const abort = () => void this.shutdown({ timeout: 0 });
+    const abort = () => void this.#shutDown(0, false);
     if (signal.aborted) return abort();
     signal.addEventListener("abort", abort);
-    this.finished.then(() => signal.removeEventListener("abort", abort));
+    this.#finished.promise.then(() =>
+      signal.removeEventListener("abort", abort)
+    );
   }
 
   /**
@@ -437,22 +458,31 @@ export class ConnListener<
   /** Counts a connection until its callback's promise settles, and closes it then. */
   async #serve(conn: C, handled: PromiseLike<unknown>): Promise<void> {
     const slot = this.#active.add(conn);
+    const handshake = handshakeFailure(conn);
     try {
       await handled;
       dispose(conn); // the callback may have closed it
     } catch (error) {
-      this.#callbackFailed(error, conn);
+      this.#callbackFailed(error, conn, handshake);
     }
     this.#active.delete(slot);
     this.#freed();
   }
 
   /** Closes the connection, and tells of the failure later: places are freed first. */
-  async #callbackFailed(error: unknown, conn: C): Promise<void> {
-    const asked = isHandshakeError(conn, error);
-    const isClosedHere = !close(conn) && isCancelled(error);
-    if (await asked) return void this.#counts.aborted++;
-    if (isClosedHere || isPeerGoneWhileServed(error)) return;
+  async #callbackFailed(
+    error: unknown,
+    conn: C,
+    handshake?: Promise<unknown>,
+  ): Promise<void> {
+    const wasOpen = close(conn);
+    const failure = await handshake;
+    if (isCancelled(error)) {
+      if (!wasOpen) return;
+    } else if (failure !== undefined && isSame(failure, error)) {
+      return void this.#counts.aborted++;
+    }
+    if (isPeerGoneWhileServed(error)) return;
     this.#counts.connectionErrors++;
     const hook = this.#settings.onConnectionError;
     if (hook) callHook(() => hook(error, conn, this));
@@ -567,6 +597,10 @@ export class ConnListener<
    * ```
    */
   close(): Promise<void> {
+    return this.#close();
+  }
+
+  #close(): Promise<void> {
     this.#end((inHand) => {
       for (const item of inHand) {
         if (item instanceof Promise) item.then(dispose, () => {});
@@ -612,24 +646,28 @@ export class ConnListener<
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownResult> {
     const timeout = options.timeout ?? Infinity;
     checkTimeout(timeout);
+    return await this.#shutDown(timeout, options.drainBacklog ?? true);
+  }
+
+  #shutDown(timeout: number, drainBacklog: boolean): Promise<ShutdownResult> {
     this.#cutOff.within(timeout);
     if (this.#shutdown === undefined) {
       const { promise, resolve } = Promise.withResolvers<ShutdownResult>();
-      this.#shutdown = promise;
-      resolve(this.#shutDown(options.drainBacklog ?? true));
+      this.#shutdown = promise; // before anybody is told
+      resolve(this.#drainAndClose(drainBacklog));
     }
-    return await this.#shutdown;
+    return this.#shutdown;
   }
 
-  async #shutDown(drainBacklog: boolean): Promise<ShutdownResult> {
+  async #drainAndClose(drainBacklog: boolean): Promise<ShutdownResult> {
     const { completed } = this.#active;
     this.#isDraining = this.#released === undefined;
     this.#ending.abort();
     const drained = drainBacklog && !this.#cutOff.isOver && this.#drain();
     if (drained) await Promise.race([drained, this.#cutOff.over]);
-    const closed = this.close();
+    const closed = this.#close();
     if (!this.#cutOff.isOver) {
-      await Promise.race([this.finished, this.#cutOff.over]);
+      await Promise.race([this.#finished.promise, this.#cutOff.over]);
     }
     this.#active.cutOff();
     this.#isDraining = false;
@@ -850,7 +888,7 @@ export function listen(
       ? explainAddrInUse(error, given.path)
       : error;
   }
-  return new ConnListener(new Socket(socket, true), settings, callback, data);
+  return make(new Socket(socket, true), settings, callback, data);
 }
 
 /**
@@ -905,5 +943,15 @@ export function listenTls<D = undefined>(
   applyFlags(given, settings.flags);
   settings.checkTransport("TLS");
   const socket = new Socket(Deno.listenTls(given), true);
-  return new ConnListener(socket, settings, callback, data[0]);
+  return make(socket, settings, callback, data[0]);
+}
+
+function make<C extends Deno.Conn, A extends Deno.Addr>(
+  socket: Deno.Listener<C, A>,
+  settings: Settings<C>,
+  callback: AnyCallback<C> | null = null,
+  data: unknown,
+): ConnListener<C, A> {
+  // The overloads of listen() have seen to it that there is data where it is needed.
+  return new ConnListener(socket, settings, callback, data as null);
 }

@@ -47,7 +47,7 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
   #stopped = false;
   #refed: boolean; // by ref() and unref()
   #intake: Intake = "anybody"; // what the stage was last told: whom to take,
-  #alive: boolean; // and whether to keep the process alive
+  #alive: boolean | undefined; // and whether to keep the process alive
   #failing = false; // since the last success
   #wait = MIN_BACKOFF; // after the next failure
   #waiting: ReturnType<typeof setTimeout> | undefined; // during the hold "backoff"
@@ -57,7 +57,7 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
   constructor(stage: Stage<C, A>, owner: Owner<C>, refed = true) {
     this.#stage = stage;
     this.#owner = owner;
-    this.#refed = this.#alive = refed;
+    this.#refed = refed;
   }
 
   /** Why nobody is accepted now. */

@@ -91,9 +91,14 @@ export function isCancelled(error: unknown): boolean {
   return isClosed(error) || isA(error, Deno.errors.Interrupted);
 }
 
-/** Whether an error is of a class in which Deno tells what is wrong with a TLS message. */
-export function isTlsError(error: unknown): boolean {
-  return isA(error, Deno.errors.InvalidData, Deno.errors.UnexpectedEof);
+/** Whether two errors are of the same class and say the same. */
+export function isSame(one: unknown, other: unknown): boolean {
+  try {
+    return (one as Error).name === (other as Error).name &&
+      (one as Error).message === (other as Error).message;
+  } catch {
+    return false; // one of them has no properties, or a getter that throws
+  }
 }
 
 /** An Error, whatever was thrown. */

@@ -23,7 +23,7 @@ export class Socket<
 > extends Stage<C, A> {
   /** What was taken from it and not delivered. An accept in flight is the last. */
   readonly #inHand = new Queue<C | Promise<C>>();
-  /** For what accept() has given: what was in hand. */
+  /** What accept() has given for one in hand, and what it stands for by now. */
   readonly #origins = new WeakMap<Promise<C>, Promise<C>>();
   readonly #file: SocketFile | undefined;
   #accepts = 0; // how many were begun
@@ -78,7 +78,11 @@ export class Socket<
 
   /** One in hand that fails is passed over. */
   #orNext(inHand: Promise<C>): Promise<C> {
-    const conn = inHand.catch(() => this.accept());
+    const conn = inHand.catch(() => {
+      const next = this.accept();
+      this.#origins.set(conn, this.#origins.get(next) ?? next);
+      return next;
+    });
     this.#origins.set(conn, inHand);
     return conn;
   }

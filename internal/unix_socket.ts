@@ -54,8 +54,10 @@ async function isInUse(path: string): Promise<boolean> {
     const conn = await Deno.connect({ transport: "unix", path });
     conn.close();
     return true;
-  } catch {
-    return false; // nobody listens on it
+  } catch (error) {
+    // Nobody listens on it. With a full queue, say, it is another error.
+    return !(error instanceof Deno.errors.ConnectionRefused ||
+      error instanceof Deno.errors.NotFound);
   }
 }
 
