@@ -39,6 +39,7 @@ import type {
   ConnectionCallback,
   ListenerOptions,
   ListenerStats,
+  RejectReason,
   ShutdownOptions,
   ShutdownResult,
 } from "./internal/types.ts";
@@ -51,9 +52,12 @@ export type {
   ConnectionErrorCallback,
   ListenerOptions,
   ListenerStats,
+  ProxyHeader,
+  RejectReason,
   ShutdownOptions,
   ShutdownResult,
 } from "./internal/types.ts";
+export { proxyHeader } from "./internal/proxy_protocol.ts";
 
 // deno-lint-ignore no-explicit-any
 type AnyCallback<C extends Deno.Conn> = ConnectionCallback<C, any>;
@@ -113,6 +117,7 @@ export class ConnListener<
     accepted: 0,
     rejected: 0,
     aborted: 0,
+    timedOut: 0,
     acceptErrors: 0,
     connectionErrors: 0,
   };
@@ -172,18 +177,20 @@ export class ConnListener<
       ? options
       : Settings.forAdopted(options);
     this.#socket = Socket.of(socket);
-    this.#settings.checkTransport(this.#socket.transport);
+    const { transport } = this.#socket;
+    this.#settings.checkTransport(transport);
     this.flags = this.#settings.flags;
     this.#shown = this.#socket.shown;
     this.#callback = callback ?? null;
     this.#data = data;
     this.#onAcceptError = this.#settings.onAcceptError ?? null;
     this.#maxConnections = this.#settings.maxConnections;
-    this.#stage = stagesAround(this.#socket, this.#settings, {
+    this.#stage = stagesAround(this.#socket, transport, this.#settings, {
       isFull: () => this.#isFull && this.#released === undefined,
-      onReject: () => this.#gone("rejected"),
       onEnter: () => this.#checkLimit(),
-      onGone: () => this.#gone("aborted"),
+      turnAway: (conn, why) => this.#turnAway(conn, why),
+      onTimeOut: () => this.#counts.timedOut++,
+      onError: (error, conn) => this.#tell(error, conn),
     });
     this.#acceptor = new Acceptor(this.#stage, {
       hasDemand: () => this.#callback !== null || this.#waiters.size > 0,
@@ -253,6 +260,7 @@ export class ConnListener<
       accepted: accepted + parked + this.#stage.waiting,
       active: this.#active.size,
       parked,
+      waiting: this.#stage.waiting,
       ...failed,
     };
   }
@@ -482,7 +490,10 @@ export class ConnListener<
     } else if (failure !== undefined && isSame(failure, error)) {
       return void this.#counts.aborted++;
     }
-    if (isPeerGoneWhileServed(error)) return;
+    if (!isPeerGoneWhileServed(error)) this.#tell(error, conn);
+  }
+
+  #tell(error: unknown, conn: C): void {
     this.#counts.connectionErrors++;
     const hook = this.#settings.onConnectionError;
     if (hook) callHook(() => hook(error, conn, this));
@@ -525,9 +536,12 @@ export class ConnListener<
     this.#checkLimit();
   }
 
-  #gone(count: "rejected" | "aborted"): void {
+  /** Closes a connection that is not to be delivered. */
+  #turnAway(conn: C, why: false | RejectReason): void {
+    dispose(conn);
     this.#counts.accepted++;
-    this.#counts[count]++;
+    if (why) this.#counts.rejected++;
+    else this.#counts.aborted++;
     this.#freed();
   }
 
@@ -813,8 +827,8 @@ export function listen<D = undefined>(
 ): ConnListener<Deno.VsockConn, Deno.VsockAddr>;
 /**
  * Listens on a TCP port, as `Deno.listen` does, and goes on whatever clients do. Takes
- * the options of `Deno.listen` and the listener's. A negative `tcpBacklog` is Deno's
- * default, 511. Deno's own errors, such as `AddrInUse`, pass through
+ * the options of `Deno.listen` and the listener's. Without `tcpBacklog`, or
+ * with a negative one, the kernel's queue is 4096 long, as far as the kernel allows. Deno's own errors, such as `AddrInUse`, pass through
  * (`evconnlistener_new_bind`).
  *
  * With a callback that returns its promise, no client can end the process or stop

@@ -59,6 +59,9 @@ export {
   type ListenerOptions,
   type ListenerStats,
   listenTls,
+  type ProxyHeader,
+  proxyHeader,
+  type RejectReason,
   type ShutdownOptions,
   type ShutdownResult,
 } from "./listener.ts";

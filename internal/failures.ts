@@ -85,10 +85,11 @@ export function isPeerGoneWhileServed(error: unknown): boolean {
 
 /**
  * Whether an error says that a connection was closed while an operation on it was
- * pending, or before it began.
+ * pending, perhaps because it took too long, or before it began.
  */
 export function isCancelled(error: unknown): boolean {
-  return isClosed(error) || isA(error, Deno.errors.Interrupted);
+  return isClosed(error) ||
+    isA(error, Deno.errors.Interrupted, Deno.errors.TimedOut);
 }
 
 /** Whether two errors are of the same class and say the same. */

@@ -1,18 +1,27 @@
-import { type Intake, Stage } from "./stage.ts";
+import { type Intake, type Outcome, Stage } from "./stage.ts";
 
 /** The stage that looks at each connection once, and may turn it away. */
 export class Gate<C extends Deno.Conn, A extends Deno.Addr>
   extends Stage<C, A> {
-  readonly #admits: (conn: C) => boolean;
+  readonly #look: (conn: C) => Outcome;
+  readonly #turnAway: (conn: C, why: Exclude<Outcome, true>) => void;
   #intake: Intake = "anybody";
   #reopen: (() => void) | undefined; // set while an accept() waits to be let on
   #accepting: Promise<C> | undefined; // the accept inside that is in flight
   #ended = false;
 
-  /** @param admits Asked about each connection. Those that it turns away it has to close. */
-  constructor(inner: Deno.Listener<C, A>, admits: (conn: C) => boolean) {
+  /**
+   * @param look Asked about each connection. Only with `true` it passes.
+   * @param turnAway Told of the others, which it has to close.
+   */
+  constructor(
+    inner: Deno.Listener<C, A>,
+    look: (conn: C) => Outcome,
+    turnAway: (conn: C, why: Exclude<Outcome, true>) => void,
+  ) {
     super(inner);
-    this.#admits = admits;
+    this.#look = look;
+    this.#turnAway = turnAway;
   }
 
   override async accept(): Promise<C> {
@@ -24,14 +33,17 @@ export class Gate<C extends Deno.Conn, A extends Deno.Addr>
         this.#accepting = undefined;
       }
       if (this.#ended) return never(); // it was given back
-      if (this.#admits(conn)) return conn;
+      const outcome = this.#look(conn);
+      if (outcome === true) return conn;
+      this.#turnAway(conn, outcome);
+      // The look has ended the listener: there is nobody to give the next to.
+      if (this.#ended) throw new Deno.errors.BadResource("Gate is closed");
       // Nobody else is to be turned away while nobody is to be taken.
       if (this.#intake !== "anybody") {
         await new Promise<void>((resolve) => this.#reopen = resolve);
       }
     }
   }
-
   override take(intake: Intake): void {
     this.#intake = intake;
     super.take(intake);

@@ -60,6 +60,9 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
   readonly flags: number;
   readonly maxConnections: number;
   readonly overflow: "queue" | "reject";
+  readonly proxyProtocol: boolean | ((proxy: Deno.NetAddr) => boolean);
+  readonly handshakeTimeout?: number; // only if it was given
+  readonly idleTimeout: number;
   readonly noDelay: boolean;
   readonly keepAlive: boolean;
   readonly signal?: AbortSignal;
@@ -75,6 +78,8 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
     const { flags = 0, maxConnections = Infinity, overflow = "queue" } =
       options;
     const { noDelay = false, keepAlive = false, signal } = options;
+    const { proxyProtocol = false, handshakeTimeout } = options;
+    const { idleTimeout = Infinity } = options;
     const { onAcceptError, onConnectionError } = options;
     checkFlags(flags, "listen");
     checkAddressFamilies(flags);
@@ -82,6 +87,12 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
     if (overflow !== "queue" && overflow !== "reject") {
       refuse(TypeError, "overflow", '"queue" or "reject"', overflow);
     }
+    if (!["boolean", "function"].includes(typeof proxyProtocol)) {
+      const must = "a boolean or a function";
+      refuse(TypeError, "proxyProtocol", must, proxyProtocol);
+    }
+    checkWait("handshakeTimeout", handshakeTimeout ?? Infinity);
+    checkWait("idleTimeout", idleTimeout);
     checkBoolean("noDelay", noDelay);
     checkBoolean("keepAlive", keepAlive);
     if (signal !== undefined && !(signal instanceof AbortSignal)) {
@@ -92,6 +103,11 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
     this.flags = flags;
     this.maxConnections = maxConnections;
     this.overflow = overflow;
+    this.proxyProtocol = proxyProtocol;
+    if (handshakeTimeout !== undefined) {
+      this.handshakeTimeout = handshakeTimeout;
+    }
+    this.idleTimeout = idleTimeout;
     this.noDelay = noDelay;
     this.keepAlive = keepAlive;
     if (signal) this.signal = signal;
@@ -108,6 +124,15 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
           `Cannot listen as '${name}' is not supported with ${transport}: Deno sets it on plain TCP connections only`,
         );
       }
+    }
+    if (this.proxyProtocol) {
+      throw new Deno.errors.NotSupported(
+        `Cannot listen as 'proxyProtocol' is not supported with ${transport}: ${
+          transport === "TLS"
+            ? "the header comes before the TLS handshake, which Deno begins itself"
+            : "it tells TCP addresses"
+        }`,
+      );
     }
   }
 
@@ -157,6 +182,12 @@ export function checkMaxConnections(max: number, purpose?: string): void {
   const ErrorClass = typeof max === "number" ? RangeError : TypeError;
   const must = "a positive integer or Infinity";
   refuse(ErrorClass, "maxConnections", must, max, purpose);
+}
+
+function checkWait(name: string, wait: number): void {
+  if (typeof wait === "number" && wait > 0) return;
+  const ErrorClass = typeof wait === "number" ? RangeError : TypeError;
+  refuse(ErrorClass, name, "a positive number of ms or Infinity", wait);
 }
 
 /** Refuses a wait that a timer cannot keep. */
@@ -228,11 +259,17 @@ function refuseTcpFlags(flags: number, transport: string): void {
   }
 }
 
+/**
+ * The length of the kernel's queue unless something else is asked for. Linux cuts it to
+ * `net.core.somaxconn`, which is 4096 as well. With Deno's 511, clients that come
+ * together wait for seconds.
+ */
+const DEFAULT_BACKLOG = 4096;
+
 /** evconnlistener_new_bind's `backlog`: negative picks a default, and 0 fails. */
 function applyBacklog(bind: BindOptions): void {
-  const { tcpBacklog } = bind;
-  if (tcpBacklog === undefined) return;
-  const must = "a positive integer, or negative for Deno's default";
+  const { tcpBacklog = -1 } = bind;
+  const must = "a positive integer, or negative for the default";
   if (typeof tcpBacklog !== "number") {
     refuse(TypeError, "tcpBacklog", must, tcpBacklog);
   }
@@ -242,7 +279,7 @@ function applyBacklog(bind: BindOptions): void {
   ) {
     refuse(RangeError, "tcpBacklog", must, tcpBacklog);
   }
-  if (tcpBacklog < 0) bind.tcpBacklog = undefined;
+  if (tcpBacklog < 0) bind.tcpBacklog = DEFAULT_BACKLOG;
 }
 
 /**

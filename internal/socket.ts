@@ -4,6 +4,7 @@
  * keeps the process alive, when its queue is empty, and when its address is free.
  */
 import { dispose } from "./conns.ts";
+import { handOn } from "./covered.ts";
 import { caughtUp, nextTurn } from "./event_loop.ts";
 import { Queue } from "./queue.ts";
 import { Stage } from "./stage.ts";
@@ -72,7 +73,7 @@ export class Socket<
     }
     if (this.#refed) this.ref(); // it may be the accept in flight
     if (next instanceof Promise) return this.#orNext(next);
-    next.ref();
+    handOn(next);
     return Promise.resolve(next);
   }
 

@@ -3,12 +3,19 @@
  * with a connection that is ready for the next stage.
  */
 import { isClosed } from "./failures.ts";
+import type { RejectReason } from "./types.ts";
 
 /**
  * Whom a stage is to take and give: anybody; nobody new, only those who are in it
  * already; or nobody at all.
  */
 export type Intake = "anybody" | "those inside" | "nobody";
+
+/**
+ * What a look at a connection says: it may pass, it has gone, or why it is turned
+ * away.
+ */
+export type Outcome = boolean | RejectReason;
 
 /**
  * What can be asked of a listener beyond `Deno.Listener`, and need not be there: a

@@ -90,6 +90,15 @@ export type ConnectionErrorCallback<C extends Deno.Conn = Deno.TcpConn> = (
 ) => void;
 
 /**
+ * Why a connection was turned away: `"full"` because of `maxConnections`,
+ * `"proxy-header"` because it did not come from a proxy that may send a PROXY header,
+ * or without a good one.
+ *
+ * @category Hooks
+ */
+export type RejectReason = "full" | "proxy-header";
+
+/**
  * Options of a listener, beside those of `Deno.listen`. Each is read once, when
  * the listener is made; `null` is the same as leaving it out.
  *
@@ -105,7 +114,7 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
   flags?: number;
   /**
    * The most connections at a time: those whose callback's promise is pending,
-   * and those that wait for their first byte. Not counted, and so not limited,
+   * and those that are not ready to be delivered. Not counted, and so not limited,
    * are connections whose callback returns no promise and those that `accept()`
    * or a loop takes.
    *
@@ -125,6 +134,38 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
    * @default {"queue"}
    */
   overflow?: "queue" | "reject";
+  /**
+   * Whether clients come through a proxy that tells their addresses, such as
+   * HAProxy with `send-proxy` or nginx with `proxy_protocol on`: the PROXY protocol,
+   * version 1 and 2. `remoteAddr` and `localAddr` are then what the proxy says;
+   * {@linkcode proxyHeader} has the rest. TCP only.
+   *
+   * With `true`, every connection must begin with a PROXY header. A function says
+   * which proxies may connect, by their address; all others are turned away. There is
+   * no mode in which the header may be missing: then any client could send one.
+   *
+   * @default {false}
+   */
+  proxyProtocol?: boolean | ((proxy: Deno.NetAddr) => boolean);
+  /**
+   * How long a client may take until it is ready to be delivered, in ms: until its
+   * PROXY header is complete, or, with `LEV_OPT_DEFERRED_ACCEPT`, its first byte is
+   * there. It is closed then, and its place is free. With TLS, giving this option
+   * means that connections are delivered after their handshake.
+   *
+   * @default {30_000}
+   */
+  handshakeTimeout?: number;
+  /**
+   * How long a read or a write may wait for the client, in ms. Then the connection is
+   * closed, and the operation rejects with `Deno.errors.TimedOut`. Each byte in either
+   * direction begins the time anew. A callback that neither reads nor writes is not
+   * idle, however long it takes. Coarse: a quarter of the time later at the most, or
+   * 1 s, whichever is less.
+   *
+   * @default {Infinity}
+   */
+  idleTimeout?: number;
   /**
    * Whether to send small writes at once (`TCP_NODELAY`). TCP only.
    *
@@ -162,14 +203,17 @@ export interface ListenerStats {
   active: number;
   /** Accepted while nobody wanted it, and kept until accepting goes on: 0 or 1. */
   parked: number;
-  /** Closed at once because of `maxConnections` with `overflow: "reject"`. */
+  /** Accepted and not ready to be delivered, or ready and not delivered yet. */
+  waiting: number;
+  /** Turned away, for a {@linkcode RejectReason}. */
   rejected: number;
   /**
    * Clients that were gone before they could be delivered: reset in the kernel's
-   * queue, silent for too long with `LEV_OPT_DEFERRED_ACCEPT`, or failed in the
-   * TLS handshake.
+   * queue, not ready within `handshakeTimeout`, or failed in the TLS handshake.
    */
   aborted: number;
+  /** Closed because they were idle for `idleTimeout`. */
+  timedOut: number;
   /** Failures to accept for other reasons, which the error hook was told. */
   acceptErrors: number;
   /** Callbacks that failed, which `onConnectionError` was told. */
@@ -208,4 +252,24 @@ export interface ShutdownResult {
   completed: number;
   /** How many were closed because the timeout was over. */
   aborted: number;
+}
+
+/**
+ * What a proxy has said of a connection, in the header of the PROXY protocol.
+ *
+ * @category Listening
+ */
+export interface ProxyHeader {
+  /** The version of the protocol. */
+  version: 1 | 2;
+  /** `"LOCAL"` for a connection of the proxy's own, such as a health check. */
+  command: "PROXY" | "LOCAL";
+  /** The proxy's own address. */
+  proxy: Deno.NetAddr;
+  /** The client's address, if the proxy has told it. */
+  source?: Deno.NetAddr;
+  /** The address to which the client has connected, if the proxy has told it. */
+  destination?: Deno.NetAddr;
+  /** What else the proxy has told, in version 2, as it has come. */
+  tlvs: { type: number; value: Uint8Array }[];
 }

@@ -1,22 +1,24 @@
 import { dispose } from "./conns.ts";
 import { isClosed } from "./failures.ts";
 import { Queue } from "./queue.ts";
-import { type Intake, Stage } from "./stage.ts";
+import { type Intake, type Outcome, Stage } from "./stage.ts";
+import { Sweep } from "./sweep.ts";
 
-/** How long a client may keep the stage waiting, in ms: what libevent asks Linux for. */
-const MAX_WAIT = 30_000;
+/**
+ * One thing to wait for, or to look at. Must not throw or reject. After an await, it
+ * must leave a connection alone that is not here any more.
+ */
+export type Step<C extends Deno.Conn> = (
+  conn: C,
+  isHere: () => boolean,
+) => Outcome | Promise<Outcome>;
 
-/** What the stage is told about connections, and tells about them. */
-export interface Readiness<C extends Deno.Conn> {
-  /**
-   * Resolves when a connection is ready, with whether it is still there. Must not
-   * reject. The stage closes one that is not there, or takes too long.
-   */
-  whenReady(conn: C): Promise<boolean>;
+/** What the stage tells of connections. */
+export interface Host<C extends Deno.Conn> {
   /** Told that one has come in. */
   onEnter(): void;
-  /** Told that one has gone, and never was ready. */
-  onGone(): void;
+  /** Told that one is not to be delivered, and has to be closed. */
+  turnAway(conn: C, why: Exclude<Outcome, true>): void;
 }
 
 /**
@@ -25,9 +27,10 @@ export interface Readiness<C extends Deno.Conn> {
  */
 export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
   extends Stage<C, A> {
-  readonly #readiness: Readiness<C>;
-  /** With the timer that ends their wait. */
-  readonly #unready = new Map<C, ReturnType<typeof setTimeout>>();
+  readonly #steps: readonly Step<C>[];
+  readonly #host: Host<C>;
+  readonly #sweep: Sweep<C>;
+  readonly #unready = new Set<C>();
   readonly #ready = new Queue<C>();
   #asked: PromiseWithResolvers<C> | undefined; // by an accept() that is pending
   #accepting: Promise<C> | undefined; // the accept inside that is in flight
@@ -36,9 +39,20 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
   #intake: Intake = "anybody";
   #refed = true;
 
-  constructor(inner: Deno.Listener<C, A>, readiness: Readiness<C>) {
+  /**
+   * @param steps What makes a connection ready, one after the other.
+   * @param timeout How long that may take, in ms.
+   */
+  constructor(
+    inner: Deno.Listener<C, A>,
+    steps: readonly Step<C>[],
+    timeout: number,
+    host: Host<C>,
+  ) {
     super(inner);
-    this.#readiness = readiness;
+    this.#steps = steps;
+    this.#host = host;
+    this.#sweep = new Sweep<C>(timeout, dispose);
   }
 
   override get waiting(): number {
@@ -97,34 +111,47 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
     if (this.#failure !== undefined) this.#update();
   }
 
-  async #enter(conn: C): Promise<void> {
-    const ready = this.#readiness.whenReady(conn);
-    const timer = setTimeout(() => dispose(conn), MAX_WAIT);
-    Deno.unrefTimer(timer);
-    this.#unready.set(conn, timer);
+  #enter(conn: C): void {
+    this.#unready.add(conn);
+    this.#sweep.watch(conn);
     if (!this.#refed) conn.unref();
-    this.#readiness.onEnter();
-    const isThere = await ready;
-    clearTimeout(timer);
-    if (!this.#unready.delete(conn)) return; // it was given back
-    conn.ref();
-    if (isThere) {
-      this.#ready.push(conn);
-    } else {
-      dispose(conn);
-      this.#readiness.onGone();
+    this.#host.onEnter();
+    this.#prepare(conn, 0);
+  }
+
+  /** Takes the steps from one on, without a promise more than they have. */
+  #prepare(conn: C, step: number): void {
+    const isHere = () => this.#unready.has(conn);
+    for (let i = step; i < this.#steps.length; i++) {
+      const outcome = this.#steps[i]!(conn, isHere);
+      if (outcome === true) continue;
+      if (!(outcome instanceof Promise)) return this.#leave(conn, outcome);
+      return void outcome.then((outcome) => {
+        if (outcome === true) this.#prepare(conn, i + 1);
+        else this.#leave(conn, outcome);
+      });
     }
+    this.#leave(conn, true);
+  }
+
+  #leave(conn: C, outcome: Outcome): void {
+    if (!this.#unready.delete(conn)) return; // it was given back
+    this.#sweep.forget(conn);
+    if (!this.#refed) conn.ref();
+    if (outcome === true) this.#ready.push(conn);
+    else this.#host.turnAway(conn, outcome);
     this.#update();
   }
 
   override giveBack(pending?: Promise<C>): (C | Promise<C>)[] {
     const given = this.#asked === undefined && pending ? [pending] : [];
-    const waiting = [...this.#unready.keys()];
-    for (const [conn, timer] of this.#unready) {
-      clearTimeout(timer);
+    const waiting = [...this.#unready];
+    for (const conn of waiting) {
+      this.#sweep.forget(conn);
       conn.unref();
     }
     this.#unready.clear();
+    this.#sweep.end();
     const accepting = this.#accepting;
     this.#accepting = undefined;
     const back = [...given, ...this.#ready.takeAll(), ...waiting];
@@ -134,12 +161,12 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
   override ref(): void {
     this.#refed = true;
     super.ref();
-    for (const conn of this.#unready.keys()) conn.ref();
+    for (const conn of this.#unready) conn.ref();
   }
 
   override unref(): void {
     this.#refed = false;
     super.unref();
-    for (const conn of this.#unready.keys()) conn.unref();
+    for (const conn of this.#unready) conn.unref();
   }
 }

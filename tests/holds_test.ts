@@ -257,8 +257,8 @@ Deno.test("console.log() of a listener is one helpful line", async () => {
   assertEquals(
     Deno.inspect(listener),
     `ConnListener { addr: "127.0.0.1:${port}", state: "paused", holds: [ "paused" ], ` +
-      "accepted: 1, active: 0, parked: 0, rejected: 0, aborted: 0, " +
-      "acceptErrors: 0, connectionErrors: 0 }",
+      "accepted: 1, active: 0, parked: 0, waiting: 0, rejected: 0, aborted: 0, " +
+      "timedOut: 0, acceptErrors: 0, connectionErrors: 0 }",
   );
   await using six = listen({ hostname: "::1", port: 0 });
   assert(Deno.inspect(six).includes(`"[::1]:${six.addr.port}"`));

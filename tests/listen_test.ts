@@ -22,7 +22,7 @@ import { runProgram } from "./program.ts";
 type ErrorClass = new (message: string) => Error;
 const LIMIT = "'maxConnections' must be a positive integer or Infinity";
 const BACKLOG =
-  "'tcpBacklog' must be a positive integer, or negative for Deno's default";
+  "'tcpBacklog' must be a positive integer, or negative for the default";
 
 /** What is wrong, the error that it gives, and what its message contains. */
 const BAD_OPTIONS: [Record<string, unknown>, ErrorClass, string][] = [
@@ -277,14 +277,19 @@ Deno.test("listen() lets Deno's own errors through", async () => {
 });
 
 Deno.test(
-  "tcpBacklog is the length of the kernel's queue, negative is Deno's default",
+  "tcpBacklog is the length of the kernel's queue, and 4096 by default",
   {
     ignore: missing("ss"),
   },
   async () => {
-    for (const [tcpBacklog, length] of [[7, "7"], [-1, "511"], [-128, "511"]]) {
+    for (
+      const [tcpBacklog, length] of [[7, "7"], [-1, "4096"], [
+        undefined,
+        "4096",
+      ]] as const
+    ) {
       await using listener = listen(
-        { hostname: "127.0.0.1", port: 0, tcpBacklog: Number(tcpBacklog) },
+        { hostname: "127.0.0.1", port: 0, ...(tcpBacklog && { tcpBacklog }) },
       );
       const filter = `sport = :${listener.addr.port}`;
       const { stdout } = await new Deno.Command("ss", {

@@ -1,0 +1,203 @@
+/** A socket that goes from one listener to the next: detach(), and adopting again. */
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  ConnListener,
+  LEV_OPT_DEFERRED_ACCEPT,
+  LEV_OPT_DISABLED,
+  listen,
+  listenTls,
+} from "@evconn/listener";
+import { CERTIFICATE } from "./certificate.ts";
+import {
+  connect,
+  connectAll,
+  isClosed,
+  readAll,
+  turns,
+  until,
+} from "./clients.ts";
+import { runProgram } from "./program.ts";
+import { osError } from "./stand_in.ts";
+
+type Socket = Deno.Listener<Deno.TcpConn, Deno.NetAddr>;
+
+const LOCAL = { hostname: "127.0.0.1", port: 0 };
+const closeAll = (conns: Deno.Conn[]) => conns.forEach((conn) => conn.close());
+const hello = async (conn: Deno.Conn) => {
+  await conn.write(new TextEncoder().encode("hello"));
+};
+
+/** What a socket may be in the middle of when it is detached. */
+const STATES: Record<string, (listener: ConnListener) => Promise<unknown>> = {
+  "idle": (listener) => {
+    listener.pause();
+    return Promise.resolve();
+  },
+  "with an accept in flight": () => turns(),
+  "with a parked connection": async (listener) => {
+    await turns(); // an accept is in flight
+    listener.pause();
+    const client = connect(listener);
+    await until(() => listener.stats.parked === 1);
+    return client;
+  },
+};
+
+/** A socket that was detached in a state, and the client of what it has in hand. */
+async function detached(
+  state: string,
+): Promise<{ socket: Socket; client?: Deno.TcpConn }> {
+  const flags = state === "idle" ? LEV_OPT_DISABLED : 0;
+  const listener = listen({ ...LOCAL, flags }, () => {});
+  const client = await STATES[state]!(listener) as Deno.TcpConn | undefined;
+  return { socket: listener.detach(), ...(client && { client }) };
+}
+
+/** Detaches and adopts so many times, with an accept pending each time if there is a callback. */
+function handAround(
+  socket: Socket,
+  rounds: number,
+  callback: (() => void) | null,
+): Socket {
+  for (; rounds > 0; rounds--) {
+    socket = new ConnListener(socket, {}, callback).detach();
+  }
+  return socket;
+}
+
+for (const state of Object.keys(STATES)) {
+  for (const callback of [null, () => {}]) {
+    const between = callback ? "an accept pending" : "nobody accepting";
+    Deno.test(`a socket that was detached ${state} is served after 12,000 rounds with ${between}`, async () => {
+      const { socket, client } = await detached(state);
+      const handed = handAround(socket, 12_000, callback);
+      await using listener = new ConnListener(handed, {}, hello);
+      const clients = [...client ? [client] : [], await connect(listener)];
+      for (const client of clients) {
+        assertEquals(await readAll(client), "hello");
+      }
+    });
+  }
+
+  Deno.test(`shutdown() delivers what an adopted socket that was detached ${state} has`, async () => {
+    const { socket, client } = await detached(state);
+    const clients = client ? [client] : [];
+    clients.push(...await connectAll(socket, 3));
+    const listener = new ConnListener(socket, {}, hello);
+    const result = await listener.shutdown();
+    assertEquals(result, { completed: clients.length, aborted: 0 });
+    for (const client of clients) {
+      assertEquals(await readAll(client), "hello");
+    }
+  });
+
+  Deno.test(`a TLS socket that was detached ${state} is known to be one`, async () => {
+    const listener = listenTls({ ...LOCAL, ...CERTIFICATE }, () => {});
+    // deno-lint-ignore no-explicit-any
+    const client = await STATES[state]!(listener as any);
+    using socket = listener.detach();
+    for (const option of ["noDelay", "keepAlive"]) {
+      assertThrows(
+        () => new ConnListener(socket, { [option]: true }),
+        Deno.errors.NotSupported,
+        option,
+      );
+    }
+    (client as Deno.TcpConn | undefined)?.close();
+  });
+}
+
+Deno.test("detach() gives who has spoken, who has not and what was in flight, in that order", async () => {
+  const flags = LEV_OPT_DEFERRED_ACCEPT;
+  const listener = listen({ ...LOCAL, flags }, () => {});
+  const clients = await connectAll(listener, 4);
+  await until(() => listener.stats.accepted === 4);
+  listener.pause();
+  for (const i of [2, 1]) {
+    await hello(clients[i]!);
+    await turns(); // it has been heard
+  }
+  using socket = handAround(listener.detach(), 3, () => {});
+  clients.push(await connect(socket));
+  for (const i of [2, 1, 0, 3, 4]) {
+    using conn = await socket.accept();
+    assertEquals(conn.remoteAddr.port, clients[i]!.localAddr.port);
+  }
+  closeAll(clients);
+});
+
+Deno.test("detach() again after what was in flight has failed loses nobody", async () => {
+  const socket = Deno.listen(LOCAL);
+  const inFlight = Promise.withResolvers<Deno.TcpConn>();
+  const accept = socket.accept.bind(socket);
+  let calls = 0;
+  socket.accept = () => calls++ === 0 ? inFlight.promise : accept();
+  const first = new ConnListener(socket, {}, () => {});
+  const second = new ConnListener(first.detach(), {}, () => {});
+  inFlight.reject(osError("ENOTCONN"));
+  await turns(); // the second one's accept is in flight
+  const errors: Error[] = [];
+  const onAcceptError = (error: Error) => void errors.push(error);
+  const options = { onAcceptError };
+  await using third = new ConnListener(second.detach(), options, hello);
+  const clients = await connectAll(third, 2);
+  const answers = clients.map((client) =>
+    readAll(client).catch(() => "closed")
+  );
+  await until(() => third.stats.accepted === 2 || errors.length > 0);
+  assertEquals(errors, []);
+  assertEquals(await Promise.all(answers), ["hello", "hello"]);
+});
+
+Deno.test("detach() in a callback during shutdown() leaves the others to the next owner", async () => {
+  let next: Socket | undefined;
+  const options = { ...LOCAL, flags: LEV_OPT_DISABLED };
+  const listener = listen(options, async (conn) => {
+    next = listener.detach();
+    await hello(conn);
+  });
+  const clients = await connectAll(listener, 3);
+  listener.resume();
+  assertEquals(await listener.shutdown(), { completed: 1, aborted: 0 });
+  await using _second = new ConnListener(next!, {}, hello);
+  for (const client of clients) assertEquals(await readAll(client), "hello");
+});
+
+Deno.test("accept() rejects when detach() ends the listener", async () => {
+  const listener = listen(LOCAL);
+  const waiting = [listener.accept(), listener.accept()];
+  using socket = listener.detach();
+  for (const accepted of waiting) {
+    await assertRejects(() => accepted, Deno.errors.BadResource);
+  }
+  using client = await connect(socket);
+  using conn = await socket.accept();
+  assertEquals(conn.remoteAddr.port, client.localAddr.port);
+});
+
+Deno.test("close() of what detach() gives closes all that is in hand", async () => {
+  const flags = LEV_OPT_DEFERRED_ACCEPT;
+  const listener = listen({ ...LOCAL, flags }, () => {});
+  const clients = await connectAll(listener, 3);
+  await until(() => listener.stats.accepted === 3);
+  await new ConnListener(listener.detach()).close();
+  for (const client of clients) assert(await isClosed(client));
+  closeAll(clients);
+});
+
+Deno.test("accept() of what detach() gives does not read from a silent client on its own account", async () => {
+  const { stdout } = await runProgram(`
+    const flags = evconn.LEV_OPT_DEFERRED_ACCEPT;
+    const where = { hostname: "127.0.0.1", port: 0 };
+    const listener = evconn.listen({ ...where, flags }, () => {});
+    const client = await Deno.connect(listener.addr);
+    while (listener.stats.accepted === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const conn = await listener.detach().accept(); // and nobody reads from it
+    Deno.unrefTimer(setTimeout(() => {
+      console.log("alive");
+      Deno.exit();
+    }, 100));`);
+  assertEquals(stdout, "");
+});
