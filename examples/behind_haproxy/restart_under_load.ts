@@ -1,0 +1,142 @@
+/**
+ * HAProxy with two servers behind it, which are restarted one after the other
+ * while clients keep coming. No client is lost.
+ *
+ * ```sh
+ * deno run -A examples/behind_haproxy/restart_under_load.ts
+ * ```
+ *
+ * It ends with an error if one is. Ctrl-C ends it early, and cleanly.
+ *
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { Clients } from "./clients.ts";
+import { Haproxy, Server } from "./processes.ts";
+
+const HELP = `Usage: restart_under_load.ts [options]
+
+Restarts two servers behind HAProxy while clients connect, and counts the clients.
+
+Options:
+  --port N      HAProxy's port; the servers have the two after it (default: 9876)
+  --restarts N  How often each server is restarted, up to 10 (default: 3)
+  --clients N   Number of clients at a time, up to 100 (default: 8)
+  --help        Show this and exit`;
+
+/** Two servers, and HAProxy in front of them. */
+class Service implements AsyncDisposable {
+  readonly #ports: readonly [number, number];
+  readonly #servers: Server[];
+  readonly #haproxy: Haproxy;
+  readonly #logged = new Set<number>();
+
+  constructor(port: number) {
+    this.#ports = [port + 1, port + 2];
+    const [SERVER_A_PORT, SERVER_B_PORT] = this.#ports;
+    this.#haproxy = new Haproxy({ PORT: port, SERVER_A_PORT, SERVER_B_PORT });
+    this.#servers = this.#ports.map((port) => new Server(port));
+  }
+
+  /** Resolves when HAProxy sends clients to both. */
+  async isThere(): Promise<void> {
+    const all = this.#servers.map(({ inService }) => inService);
+    await Promise.race([Promise.all(all), this.#haproxy.ended]);
+  }
+
+  /** Ends one of the two, and starts it again. */
+  async restart(which: number): Promise<void> {
+    await this.#end(this.#servers[which]!);
+    this.#servers[which] = new Server(this.#ports[which]!);
+    await this.isThere();
+  }
+
+  /** Ends both, and says from which ports all clients have come, as was logged. */
+  async end(): Promise<ReadonlySet<number>> {
+    await Promise.all(this.#servers.map((server) => this.#end(server)));
+    return this.#logged;
+  }
+
+  async #end(server: Server): Promise<void> {
+    await server.end();
+    for (const port of server.clients) this.#logged.add(port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const server of this.#servers) server[Symbol.dispose]();
+    await this.#haproxy[Symbol.asyncDispose]();
+  }
+}
+
+/** Restarts the servers among clients that keep coming, and prints the figures. */
+async function run(
+  options: { port: number; restarts: number; clients: number },
+  interrupted: AbortSignal,
+): Promise<boolean> {
+  const { port } = options;
+  await using service = new Service(port);
+  await service.isThere();
+  const clients = new Clients();
+  const over = new AbortController();
+  const coming = Array.from(
+    { length: options.clients },
+    () => clients.keepComing(port, over.signal),
+  );
+  let restarted = 0;
+  try {
+    for (; restarted < 2 * options.restarts; restarted++) {
+      if (interrupted.aborted) break;
+      await service.restart(restarted % 2);
+    }
+  } finally {
+    over.abort();
+    await Promise.all(coming);
+  }
+  const logged = await service.end();
+  const known = clients.ports.filter((port) => logged.has(port)).length;
+  const { answered, lost } = clients;
+  console.log(`${restarted} restarts: ${answered} answered, ${lost} lost`);
+  console.log(`The servers have logged ${known} of ${clients.ports.length}`);
+  return lost === 0;
+}
+
+function fail(message: string): never {
+  console.error(message);
+  Deno.exit(1);
+}
+
+const args = parseArgs(Deno.args, {
+  boolean: ["help"],
+  string: ["port", "restarts", "clients"],
+  default: { port: "9876", restarts: "3", clients: "8" },
+  unknown: (arg) => fail(`Unknown option: ${arg}`),
+});
+if (args.help) {
+  console.log(HELP);
+  Deno.exit();
+}
+const [port, restarts, clients] = [args.port, args.restarts, args.clients]
+  .map(Number) as [number, number, number];
+const isCount = (n: number, max: number) =>
+  Number.isSafeInteger(n) && n > 0 && n <= max;
+if (!isCount(port, 65533)) fail("Invalid port");
+if (!isCount(restarts, 10)) fail("--restarts takes a number from 1 to 10");
+if (!isCount(clients, 100)) fail("--clients takes a number from 1 to 100");
+
+const interrupted = new AbortController();
+const interrupt = () => interrupted.abort();
+Deno.addSignalListener("SIGINT", interrupt);
+Deno.addSignalListener("SIGTERM", interrupt);
+try {
+  if (!await run({ port, restarts, clients }, interrupted.signal)) {
+    Deno.exitCode = 1;
+  }
+} catch (error) {
+  fail(
+    error instanceof Deno.errors.NotFound
+      ? "HAProxy is not installed: apt-get install haproxy"
+      : (error as Error).message,
+  );
+}
+Deno.removeSignalListener("SIGINT", interrupt);
+Deno.removeSignalListener("SIGTERM", interrupt);
