@@ -42,7 +42,7 @@ export function proxyHeaderReader(): Step<Deno.Conn> {
         const upTo = bytes.length === 0 || isLine(bytes) ? firstRead : length;
         const atMost = upTo - bytes.length;
         const isGone = await readAhead(conn, atMost) === null;
-        if (isGone || !isHere()) return false;
+        if (isGone || !isHere(conn)) return false;
       }
     } catch {
       return false; // the client has reset the connection

@@ -10,7 +10,7 @@ import { Sweep } from "./sweep.ts";
  */
 export type Step<C extends Deno.Conn> = (
   conn: C,
-  isHere: () => boolean,
+  isHere: (conn: Deno.Conn) => boolean,
 ) => Outcome | Promise<Outcome>;
 
 /** What the stage tells of connections. */
@@ -38,6 +38,7 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
   #failure: { error: unknown } | undefined; // of an accept inside, not told yet
   #intake: Intake = "anybody";
   #refed = true;
+  readonly #isHere = (conn: Deno.Conn) => this.#unready.has(conn as C);
 
   /**
    * @param steps What makes a connection ready, one after the other.
@@ -121,9 +122,8 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
 
   /** Takes the steps from one on, without a promise more than they have. */
   #prepare(conn: C, step: number): void {
-    const isHere = () => this.#unready.has(conn);
     for (let i = step; i < this.#steps.length; i++) {
-      const outcome = this.#steps[i]!(conn, isHere);
+      const outcome = this.#steps[i]!(conn, this.#isHere);
       if (outcome === true) continue;
       if (!(outcome instanceof Promise)) return this.#leave(conn, outcome);
       return void outcome.then((outcome) => {
