@@ -121,7 +121,7 @@ export const LEV_OPT_DISABLED: number = 1 << 5;
 /**
  * A connection is delivered only when its first byte is there, in the order of
  * first bytes; it gives that byte first. For protocols in which the client speaks
- * first. A client that says nothing for 30 s is dropped, and so is one that goes
+ * first. A client that says nothing for `handshakeTimeout` (30 s) is dropped, and so is one that goes
  * away without a byte; both are counted in `stats.aborted`. Silent clients count
  * toward `maxConnections`, and nobody waits for them. Not for adopted sockets and
  * not for Unix sockets.
@@ -296,7 +296,7 @@ const REPORTS: readonly FlagReport[] = [
     bit: LEV_OPT_DEFERRED_ACCEPT,
     support: "listener",
     detail:
-      "Deno does not expose TCP_DEFER_ACCEPT, so the listener itself accepts and waits for the first byte, 30 s at most. Not for an adopted socket, an error with a Unix socket.",
+      "Deno does not expose TCP_DEFER_ACCEPT, so the listener itself accepts and waits for the first byte, as long as `handshakeTimeout` says. Not for an adopted socket, an error with a Unix socket.",
   },
   {
     name: "LEV_OPT_REUSEABLE_PORT",
