@@ -3,7 +3,8 @@
  * hold connections open, and echo more than a segment.
  *
  * ```sh
- * client.ts connect PORT COUNT      # COUNT connections, a PING on each: per second
+ * client.ts connect PORT COUNT [V]  # COUNT connections, a PING on each: per second;
+ *                                   # after a PROXY header of version V, 1 or 2
  * client.ts ping PORT COUNT         # COUNT PINGs on open connections: per second
  * client.ts echo PORT COUNT SIZE    # COUNT echoes of SIZE bytes: per second
  * client.ts hold PORT COUNT         # opens COUNT, prints a line, waits for its end
@@ -20,6 +21,15 @@ const [port, count, size = 0] = numbers.map(Number) as [
 ];
 const CLIENTS = mode === "echo" ? 4 : 50;
 const PING = new TextEncoder().encode("*1\r\n$4\r\nPING\r\n");
+/** What a proxy sends first, by the version of the protocol. */
+const HEADERS: Record<number, Uint8Array> = {
+  0: new Uint8Array(),
+  1: new TextEncoder().encode("PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n"),
+  2: new Uint8Array([
+    ...new TextEncoder().encode("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"),
+    ...[192, 0, 2, 1, 192, 0, 2, 2, 0xc3, 0x50, 1, 0xbb],
+  ]),
+};
 
 const connect = () => Deno.connect({ hostname: "127.0.0.1", port });
 
@@ -74,16 +84,18 @@ async function hold(): Promise<string> {
 }
 
 switch (mode) {
-  case "connect":
+  case "connect": {
+    const first = new Uint8Array([...HEADERS[size]!, ...PING]);
     console.log(
       await rate(() =>
         Promise.resolve(async () => {
           using conn = await connect();
-          await ask(conn, PING, 7);
+          await ask(conn, first, 7);
         })
       ),
     );
     break;
+  }
   case "ping":
     console.log(await rate(keeping(PING, 7)));
     break;

@@ -21,6 +21,13 @@ export function connections(port: number, count: number): Promise<number> {
   return redis ? redisBenchmark(port, count, 0) : ask("connect", port, count);
 }
 
+/** The same from a proxy that sends a PROXY header of a version first. */
+export function proxied(
+  version: 1 | 2,
+): (port: number, count: number) => Promise<number> {
+  return (port, count) => ask("connect", port, count, version);
+}
+
 /** Sends so many PINGs on open connections; how many per second. */
 export function messages(port: number, count: number): Promise<number> {
   return redis ? redisBenchmark(port, count, 1) : ask("ping", port, count);
@@ -45,6 +52,27 @@ export async function hold(port: number, count: number): Promise<Process> {
   ]);
   await holder.line();
   return holder;
+}
+
+/** What became of a client that came with many others. */
+export interface Arrival {
+  /** From connect() to the answer. */
+  ms: number;
+  /** How often its SYN was sent again, because the first found no room. */
+  again: number;
+}
+
+/** Has so many clients connect at once, each with a PING. The client is `burst.c`, compiled. */
+export async function burst(
+  client: string,
+  port: number,
+  count: number,
+): Promise<Arrival[]> {
+  const lines = await run(pin("load", [client, `${port}`, `${count}`]));
+  return lines.trim().split("\n").map((line) => {
+    const [ms, again] = line.split(" ").map(Number) as [number, number];
+    return { ms, again };
+  });
 }
 
 async function ask(mode: string, ...numbers: number[]): Promise<number> {

@@ -19,6 +19,7 @@ import { measure, type Result } from "./rounds.ts";
 import type { Plan, Scenario } from "./scenario.ts";
 import { accept } from "./scenarios/accept.ts";
 import { buffers } from "./scenarios/buffers.ts";
+import { burst } from "./scenarios/burst.ts";
 import { echo } from "./scenarios/echo.ts";
 import { growth } from "./scenarios/growth.ts";
 import { idle } from "./scenarios/idle.ts";
@@ -32,6 +33,7 @@ const scenarios: Record<string, Scenario> = {
   growth,
   shutdown,
   buffers,
+  burst,
 };
 
 const FULL: Plan = {
@@ -39,6 +41,7 @@ const FULL: Plan = {
   connections: 20_000, // a tick of the CPU clock is 1 % of that
   messages: 100_000,
   echoes: 800,
+  burst: 5_000,
   open: [0, 1_000, 4_000, 8_000],
 };
 /** Enough to see that everything runs, and the ratios roughly. */
@@ -47,6 +50,7 @@ const SHORT: Plan = {
   connections: 2_000,
   messages: 20_000,
   echoes: 200,
+  burst: 1_000,
   open: [0, 1_000],
 };
 
@@ -97,10 +101,10 @@ const wanted = peers.filter(({ name }) =>
   name === BARE || parts.some((part: string) => name.includes(part))
 );
 const found = await ready(wanted);
-const tables = names.map((name) => ({
+const tables = await Promise.all(names.map(async (name) => ({
   name,
-  tables: scenarios[name]!(plan, found),
-}));
+  tables: await scenarios[name]!(plan, found),
+})));
 
 const environment = {
   deno: Deno.version.deno,
@@ -146,6 +150,7 @@ console.log(
 );
 if (args.save) {
   for (const [name, own] of Object.entries(results)) {
+    if (own.length === 0) continue; // it was left out
     const path = `${import.meta.dirname}/results/${name}`;
     await Deno.writeTextFile(`${path}.svg`, chart(own[0]!));
     await Deno.writeTextFile(`${path}.txt`, report(own) + "\n");

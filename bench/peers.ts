@@ -1,4 +1,5 @@
 /** Who is measured: each peer is a program that takes a port and answers `+PONG`. */
+import { build, compile } from "./compile.ts";
 import { installed, run } from "./process.ts";
 
 /** A peer, and how its command is had. Throws where it cannot be. */
@@ -13,7 +14,6 @@ export const CALLBACK = "listen, callback";
 export const ITERATOR = "listen, iterator";
 
 const programs = `${import.meta.dirname}/peers`;
-const build = `${import.meta.dirname}/.build`;
 
 /** The command of a Deno program in `peers/`. */
 export function deno(program: string, ...args: string[]): string[] {
@@ -26,6 +26,11 @@ export const peers: readonly Peer[] = [
   { name: BARE, command: () => deno("bare.ts") },
   { name: CALLBACK, command: () => deno("callback.ts") },
   { name: ITERATOR, command: () => deno("iterator.ts") },
+  {
+    name: "LEV_OPT_DEFERRED_ACCEPT",
+    command: () => deno("option.ts", "deferred"),
+  },
+  { name: "idleTimeout", command: () => deno("option.ts", "idleTimeout") },
   { name: "node:net in Deno", command: () => deno("node_net.mjs") },
   {
     name: "net.Server in Node",
@@ -58,11 +63,7 @@ async function bun(): Promise<string[]> {
 }
 
 async function libevent(): Promise<string[]> {
-  const program = `${build}/libevent`;
-  await need("cc", []);
-  await Deno.mkdir(build, { recursive: true });
-  await run(["cc", "-O2", "-o", program, `${programs}/libevent.c`, "-levent"]);
-  return [program];
+  return [await compile("peers/libevent.c", "-levent")];
 }
 
 /** A peer that can be started here. */
@@ -83,3 +84,15 @@ export async function ready(wanted: readonly Peer[]): Promise<ReadyPeer[]> {
   }
   return found;
 }
+
+/** Peers whose clients begin with a PROXY header, which the bare loop takes for a message. */
+export const behindProxy: readonly ReadyPeer[] = [
+  { name: BARE, command: deno("bare.ts") },
+  { name: "proxyProtocol", command: deno("option.ts", "proxyProtocol") },
+];
+
+/** Peers whose handlers use `readable` and `writable`. */
+export const throughStreams: readonly ReadyPeer[] = [
+  { name: BARE, command: deno("streams.ts", "bare") },
+  { name: "idleTimeout", command: deno("streams.ts", "idleTimeout") },
+];

@@ -9,6 +9,8 @@ export interface Plan {
   connections: number;
   messages: number;
   echoes: number;
+  /** How many clients come at once. */
+  burst: number;
   /** How many connections are open. */
   open: readonly number[];
 }
@@ -23,8 +25,11 @@ export interface Table {
   round: (round: number) => AsyncIterable<[row: string, figures: Figures]>;
 }
 
-/** Makes the tables of a scenario. */
-export type Scenario = (plan: Plan, peers: readonly ReadyPeer[]) => Table[];
+/** Makes the tables of a scenario; none, with a line that says why, where it cannot be had. */
+export type Scenario = (
+  plan: Plan,
+  peers: readonly ReadyPeer[],
+) => Table[] | Promise<Table[]>;
 
 /** A load on a server: so many operations; how many it did per second. */
 export type Load = (port: number, count: number) => Promise<number>;

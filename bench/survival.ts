@@ -20,6 +20,7 @@ import {
   moduleFlags,
   Program,
   roundTrip,
+  writeAll,
 } from "../tests/faults.ts";
 
 const HELP = `Usage: survival.ts [options]
@@ -36,6 +37,8 @@ interface Kind {
   title: string;
   command: string;
   args: string[];
+  /** Whether it takes the PROXY protocol. */
+  proxy?: boolean;
 }
 
 const deno = (kind: string) => ({
@@ -48,24 +51,39 @@ const KINDS: Kind[] = [
   { title: "`accept()` in a loop with `try`/`catch`", ...deno("try-catch") },
   { title: "`node:net` in Deno", ...deno("net") },
   { title: "`net.Server` in Node", command: "node", args: [SERVER, "net"] },
-  { title: "`@evconn/listener`", ...deno("listener") },
+  { title: "`@evconn/listener`", ...deno("listener"), proxy: true },
 ];
 
 interface Fault {
   title: string;
   /** The program without which the fault cannot be had. */
   needs?: string;
-  block?: boolean;
+  /** What `survival_server.mjs` is told; "plain" if it is left out. */
+  mode?: "blocked" | "limits" | "proxy";
   maxDescriptors?: number;
   tls?: boolean;
   /** Lets it happen; resolves to what there is to say about it. */
-  run(port: number): Promise<string | void>;
+  run(port: number, server: Target): Promise<string | void>;
 }
+
+/** The server that a fault meets. */
+interface Target {
+  pid: number;
+  /** Whether a new client is served now. */
+  serves(): Promise<boolean>;
+}
+
+/** The limit of the servers that have one. */
+const LIMIT = 50;
+/** How long the clients of a limited server stay, in ms: three times its timeouts. */
+const STAY = 3000;
+/** What every client of a server behind a proxy begins with. */
+const PROXY_HEADER = "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n";
 
 const FAULTS_TO_RUN: Fault[] = [
   {
     title: "20,000 clients reset, the event loop blocked half of the time",
-    block: true,
+    mode: "blocked",
     async run(port) {
       await using clients = Program.deno([FAULTS, "reset", `${port}`, "20000"]);
       await clients.status;
@@ -128,6 +146,28 @@ const FAULTS_TO_RUN: Fault[] = [
       });
     },
   },
+  {
+    title: `${LIMIT} silent clients, as many as the limit allows`,
+    mode: "limits",
+    run: (port, server) =>
+      withClients(port, LIMIT, (clients) => stay(clients, server)),
+  },
+  {
+    title: "A client that sends 64 MB and never reads",
+    mode: "limits",
+    run: (port, server) =>
+      withClients(port, 1, ([client]) => neverRead(client!, server)),
+  },
+  {
+    title: `${LIMIT} clients stop in the PROXY header, with the limit ${LIMIT}`,
+    mode: "proxy",
+    run: (port, server) =>
+      withClients(port, LIMIT, async (clients) => {
+        const half = new TextEncoder().encode(PROXY_HEADER.slice(0, 20));
+        for (const client of clients) await client.write(half);
+        return await stay(clients, server);
+      }),
+  },
 ];
 
 const connect = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
@@ -179,6 +219,53 @@ function resetMidTransfer(port: number): Promise<void> {
   return closed.promise;
 }
 
+/** Clients that wait for the server to do something. */
+async function stay(
+  clients: Deno.TcpConn[],
+  { serves }: Target,
+): Promise<string> {
+  let closed = 0;
+  for (const client of clients) {
+    client.read(new Uint8Array(1)).catch(() => {}).then(() => closed++);
+  }
+  await pause(STAY);
+  const what = closed === 0 ? "kept them" : `closed ${closed} of them`;
+  return `${what}, ${besides(await serves())}`;
+}
+
+/** Whether somebody else was served while the clients of a fault were there. */
+function besides(served: boolean): string {
+  return served ? "served another" : "**served no other**";
+}
+
+/** Sends for as long as the server takes it, up to 64 MB, and reads nothing. */
+async function neverRead(
+  client: Deno.TcpConn,
+  { pid, serves }: Target,
+): Promise<string> {
+  const before = megabytes(pid);
+  let most = before;
+  let end = "kept it";
+  const send = async () => {
+    const bytes = new Uint8Array(1024 * 1024);
+    for (let i = 0; i < 64; i++) await writeAll(client, bytes);
+  };
+  send().catch(() => end = "cut it off");
+  for (let ms = 0; ms < STAY; ms += 100) {
+    await pause(100);
+    most = Math.max(most, megabytes(pid));
+  }
+  const grown = `grew by ${Math.round(most - before)} MB`;
+  const served = await serves();
+  return [grown, end, besides(served)].join(", ");
+}
+
+/** The memory (RSS) of a process. */
+function megabytes(pid: number): number {
+  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}
+
 interface Outcome {
   /** Why the process ended, if it did. */
   died?: string;
@@ -189,16 +276,30 @@ interface Outcome {
   note?: string | void;
 }
 
+/** A client as the fault's server wants it. */
+async function newClient(
+  port: number,
+  fault: Fault,
+  { cert }: Certificate,
+): Promise<Deno.Conn> {
+  if (fault.tls) {
+    return await Deno.connectTls({
+      hostname: "localhost",
+      port,
+      caCerts: [cert],
+    });
+  }
+  const conn = await connect(port);
+  if (fault.mode === "proxy") {
+    await writeAll(conn, new TextEncoder().encode(PROXY_HEADER));
+  }
+  return conn;
+}
+
 /** Whether a new client is served, before it loses patience. */
-async function isServed(port: number, certificate?: Certificate) {
+async function isServed(connecting: Promise<Deno.Conn>): Promise<boolean> {
   try {
-    using conn = certificate
-      ? await Deno.connectTls({
-        hostname: "localhost",
-        port,
-        caCerts: [certificate.cert],
-      })
-      : await connect(port);
+    using conn = await connecting;
     const patience = setTimeout(() => conn.close(), 5000);
     try {
       return await roundTrip(conn, "hello?") === "hello?";
@@ -218,23 +319,24 @@ async function measure(
 ): Promise<Outcome> {
   const args = [
     ...kind.args,
-    fault.block ? "block" : "-",
+    fault.mode ?? "plain",
     ...(fault.tls ? certificate.files : []),
   ];
   await using server = fault.maxDescriptors === undefined
     ? new Program(kind.command, args)
     : Program.limited(fault.maxDescriptors, kind.command, args);
   const port = Number(await server.lineAfter("port "));
-  const ask = () => isServed(port, fault.tls ? certificate : undefined);
-  if (!await ask()) throw new Error(`Never served: ${server.stderr}`);
+  const serves = () => isServed(newClient(port, fault, certificate));
+  if (!await serves()) throw new Error(`Never served: ${server.stderr}`);
   await pause(500); // until whatever a runtime opens late is open
   const open = descriptors(server.pid);
   const cpu = cpuSeconds(server.pid);
 
   let ended: Deno.CommandStatus | undefined;
   server.status.then((status) => ended = status);
-  const note = await fault.run(port).catch(() => {}); // a dead server refuses clients
-  const served = await ask();
+  const note = await fault.run(port, { pid: server.pid, serves })
+    .catch(() => {}); // a dead server refuses clients
+  const served = await serves();
   if (!served) await Promise.race([server.status, pause(200)]);
   if (ended !== undefined) {
     return { died: reason(server.stderr), served, cpu: 0, leaked: 0 };
@@ -324,6 +426,51 @@ async function version(
   }
 }
 
+/** Why a cell cannot be measured, if it cannot. */
+function whatLacks(
+  kind: Kind,
+  fault: Fault,
+  found: Record<string, unknown>,
+): string | undefined {
+  const missing = [fault.needs, kind.command]
+    .find((name) => name! in found && !found[name!]);
+  if (missing) return `not run: no ${missing}`;
+  if (fault.mode === "proxy" && !kind.proxy) return "has no PROXY protocol";
+}
+
+/** The rows of the table, the heading first. Says on stderr how far it is. */
+async function measureAll(
+  certificate: Certificate,
+  found: Record<string, unknown>,
+): Promise<string[][]> {
+  const rows = [["Fault", ...KINDS.map((kind) => kind.title)]];
+  for (const fault of FAULTS_TO_RUN) {
+    const row = [fault.title];
+    for (const kind of KINDS) {
+      const lacks = whatLacks(kind, fault, found);
+      const cell = lacks ?? show(await measure(kind, fault, certificate));
+      console.error(`${fault.title} – ${kind.title}: ${cell}`);
+      row.push(cell);
+    }
+    rows.push(row);
+  }
+  return rows;
+}
+
+function legend(node: string | undefined): string {
+  return `"serves": a new client is answered afterwards; "deaf": the process is there and
+answers nobody. The handlers of all five catch what reading and writing throws.
+
+The last three rows meet servers that take ${LIMIT} connections at most and close one
+that says nothing for 1 s, as far as they can: \`maxConnections\` with
+\`idleTimeout\` or \`handshakeTimeout\` here, \`maxConnections\` with \`setTimeout()\`
+for \`node:net\`. \`Deno.listen\` has no limit and no timeout.
+
+Measured with Deno ${Deno.version.deno} and Node ${
+    node?.slice(1) ?? "(none)"
+  } on Linux.`;
+}
+
 async function main(): Promise<void> {
   const args = parseArgs(Deno.args, {
     boolean: ["help"],
@@ -340,32 +487,11 @@ async function main(): Promise<void> {
     const node = await version("node");
     const openssl = await version("openssl", "version");
     const nmap = await version("nmap");
-    const found: Record<string, unknown> = { node, openssl, nmap };
     const certificate = openssl
       ? await makeCertificate(dir)
       : { cert: "", files: ["", ""] as [string, string] };
-    const rows = [["Fault", ...KINDS.map((kind) => kind.title)]];
-    for (const fault of FAULTS_TO_RUN) {
-      const row = [fault.title];
-      for (const kind of KINDS) {
-        const lacks = [fault.needs, kind.command]
-          .find((name) => name! in found && !found[name!]);
-        const cell = lacks
-          ? `not run: no ${lacks}`
-          : show(await measure(kind, fault, certificate));
-        console.error(`${fault.title} – ${kind.title}: ${cell}`);
-        row.push(cell);
-      }
-      rows.push(row);
-    }
-    const text = `${table(rows)}
-
-"serves": a new client is answered afterwards; "deaf": the process is there and
-answers nobody. The handlers of all five catch what reading and writing throws.
-
-Measured with Deno ${Deno.version.deno} and Node ${
-      node?.slice(1) ?? "(none)"
-    } on Linux.`;
+    const rows = await measureAll(certificate, { node, openssl, nmap });
+    const text = `${table(rows)}\n\n${legend(node)}`;
     console.log(text);
     if (args.write) await write(args.write, text);
   } finally {

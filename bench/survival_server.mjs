@@ -2,7 +2,12 @@
  * The servers of `survival.ts`: one echo server, made in the five ways that are
  * compared. Plain JavaScript, because Node runs it as well.
  *
- *   survival_server.mjs KIND [block] [CERT KEY]
+ *   survival_server.mjs KIND MODE [CERT KEY]
+ *
+ * The modes: "plain"; "blocked", its event loop blocked half of the time; "limits",
+ * at most 50 connections, and none of them silent for longer than 1 s, where the
+ * kind has means for that; "proxy", the same behind a proxy that sends a PROXY
+ * header within 1 s.
  *
  * The handlers take whatever reading and writing throws at them, in every kind
  * alike: what differs is how the connections are come by. A client that sends
@@ -13,12 +18,15 @@ import net from "node:net";
 import process from "node:process";
 import tls from "node:tls";
 
-const [kind, block, certFile, keyFile] = process.argv.slice(2);
+const [kind, mode, certFile, keyFile] = process.argv.slice(2);
 const bind = { hostname: "127.0.0.1", port: 0 };
 const certificate = certFile && {
   cert: readFileSync(certFile, "utf8"),
   key: readFileSync(keyFile, "utf8"),
 };
+
+const LIMIT = 50;
+const PATIENCE = 1000; // ms
 
 async function echo(conn) {
   const buffer = new Uint8Array(16 * 1024);
@@ -45,6 +53,15 @@ function isBug([b, u, g]) {
 const denoListen = () =>
   certificate ? Deno.listenTls({ ...bind, ...certificate }) : Deno.listen(bind);
 
+const listenerOptions = {
+  limits: { maxConnections: LIMIT, idleTimeout: PATIENCE },
+  proxy: {
+    maxConnections: LIMIT,
+    proxyProtocol: true,
+    handshakeTimeout: PATIENCE,
+  },
+};
+
 const kinds = {
   async "for-await"() {
     const listener = denoListen();
@@ -68,22 +85,30 @@ const kinds = {
     const onConnection = (socket) => {
       socket.on("error", () => {});
       socket.on("data", (bytes) => {
-        socket.write(bytes);
         if (isBug(bytes)) throw new Error("a bug in a handler");
       });
+      socket.pipe(socket); // waits for the client, as the other handlers do
+      if (mode === "limits") {
+        socket.setTimeout(PATIENCE, () => socket.destroy());
+      }
     };
     const server = certificate
       ? tls.createServer(certificate, onConnection)
       : net.createServer(onConnection);
+    if (mode === "limits") server.maxConnections = LIMIT;
     server.listen(bind.port, bind.hostname, () => ready(server.address().port));
   },
 
   async listener() {
     const { listen, listenTls } = await import("@evconn/listener");
-    const quiet = { onConnectionError() {}, onAcceptError() {} };
+    const options = {
+      onConnectionError() {},
+      onAcceptError() {},
+      ...listenerOptions[mode],
+    };
     const listener = certificate
-      ? listenTls({ ...bind, ...certificate, ...quiet }, echo)
-      : listen({ ...bind, ...quiet }, echo);
+      ? listenTls({ ...bind, ...certificate, ...options }, echo)
+      : listen({ ...bind, ...options }, echo);
     ready(listener.addr.port);
   },
 };
@@ -96,7 +121,7 @@ function ready(port) {
 // start by itself: without any left it panics. Here it is early enough.
 process.on("SIGTERM", () => process.exit());
 
-if (block === "block") {
+if (mode === "blocked") {
   // Asleep, so that the CPU time is what the clients cost.
   const never = new Int32Array(new SharedArrayBuffer(4));
   setInterval(() => Atomics.wait(never, 0, 0, 20), 40);

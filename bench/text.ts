@@ -7,7 +7,7 @@ function cell({ median, min, max, ratio }: Summary, digits: number): string {
   const [middle, low, high] = [median, min, max].map((value) =>
     format(value, digits)
   );
-  const times = ratio === undefined ? "" : `  ×${ratio.toFixed(2)}`;
+  const times = Number.isFinite(ratio) ? `  ×${ratio!.toFixed(2)}` : "";
   return `${middle} (${low}–${high})${times}`;
 }
 

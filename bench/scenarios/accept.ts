@@ -1,22 +1,40 @@
 /** What it costs to accept a connection, answer one PING on it, and see it go. */
-import { connections } from "../load.ts";
-import { BARE } from "../peers.ts";
+import { connections, proxied } from "../load.ts";
+import { BARE, behindProxy, type ReadyPeer } from "../peers.ts";
 import {
   alone,
   byTurns,
   comparedTo,
   format,
+  type Load,
   type Scenario,
+  type Table,
 } from "../scenario.ts";
 
-export const accept: Scenario = ({ connections: count }, peers) => [{
-  title: `accept: ${format(count)} connections, a PING on each`,
-  columns: { "CPU µs/conn": 1, "conn/s": 0 },
-  baselines: comparedTo(BARE, peers),
-  round: byTurns(
-    peers.map(({ name, command }) => ({ name, start: () => alone(command) })),
-    connections,
-    count,
-    ({ cpu, rate }) => ({ "CPU µs/conn": cpu, "conn/s": rate }),
-  ),
-}];
+export const accept: Scenario = ({ connections: count }, peers) => {
+  const table = (
+    title: string,
+    rows: readonly ReadyPeer[],
+    load: Load,
+  ): Table => ({
+    title: `accept: ${format(count)} connections, ${title}`,
+    columns: { "CPU µs/conn": 1, "conn/s": 0 },
+    baselines: comparedTo(BARE, rows),
+    round: byTurns(
+      rows.map(({ name, command }) => ({ name, start: () => alone(command) })),
+      load,
+      count,
+      ({ cpu, rate }) => ({ "CPU µs/conn": cpu, "conn/s": rate }),
+    ),
+  });
+  return [
+    table("a PING on each", peers, connections),
+    ...[1, 2].map((version) =>
+      table(
+        `a PROXY header of version ${version} and a PING on each`,
+        behindProxy,
+        proxied(version as 1 | 2),
+      )
+    ),
+  ];
+};

@@ -1,0 +1,18 @@
+/** C programs, made when they are needed. */
+import { installed, run } from "./process.ts";
+
+/** Where what is made or installed for the bench is kept. */
+export const build = `${import.meta.dirname}/.build`;
+
+/** Compiles a file of this directory; resolves to the program. Throws where it cannot. */
+export async function compile(
+  source: string,
+  ...flags: string[]
+): Promise<string> {
+  if (!await installed("cc")) throw new Error("cc is not installed");
+  const program = `${build}/${source.replaceAll("/", "_").replace(/\.c$/, "")}`;
+  await Deno.mkdir(build, { recursive: true });
+  const path = `${import.meta.dirname}/${source}`;
+  await run(["cc", "-O2", "-o", program, path, ...flags]);
+  return program;
+}
