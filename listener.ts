@@ -187,7 +187,7 @@ export class ConnListener<
     this.#maxConnections = this.#settings.maxConnections;
     this.#stage = stagesAround(this.#socket, transport, this.#settings, {
       isFull: () => this.#isFull && this.#released === undefined,
-      onEnter: () => this.#checkLimit(),
+      onEnter: () => this.#isLimited && this.#checkLimit(),
       turnAway: (conn, why) => this.#turnAway(conn, why),
       onTimeOut: () => this.#counts.timedOut++,
       onError: (error, conn) => this.#tell(error, conn),

@@ -19,7 +19,7 @@ export interface Host<C extends Deno.Conn> {
   /** Whether there is no place left. */
   isFull(): boolean;
   /** Told that one has taken a place. */
-  onEnter(): void;
+  onEnter(): unknown;
   /** Told that one is not to be delivered, and has to be closed. */
   turnAway(conn: C, why: Exclude<Outcome, true>): void;
   /** Told that a delivered one was closed because it was idle. */

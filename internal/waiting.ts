@@ -16,7 +16,7 @@ export type Step<C extends Deno.Conn> = (
 /** What the stage tells of connections. */
 export interface Host<C extends Deno.Conn> {
   /** Told that one has come in. */
-  onEnter(): void;
+  onEnter(): unknown;
   /** Told that one is not to be delivered, and has to be closed. */
   turnAway(conn: C, why: Exclude<Outcome, true>): void;
 }
