@@ -17,7 +17,6 @@ import {
   until,
 } from "./clients.ts";
 import { runProgram } from "./program.ts";
-import { osError } from "./stand_in.ts";
 
 type Socket = Deno.Listener<Deno.TcpConn, Deno.NetAddr>;
 
@@ -139,17 +138,29 @@ Deno.test("detach() gives who has spoken, who has not and what was in flight, in
   closeAll(clients);
 });
 
+/** A client that resets before the event loop turns: the accept in flight will fail. */
+function resetAtOnce({ addr: { port } }: Socket): void {
+  const reset = `import { connect } from "node:net";
+    const client = connect(${port}, "127.0.0.1", () => client.resetAndDestroy());`;
+  const { success } = new Deno.Command(Deno.execPath(), {
+    args: ["eval", reset],
+  }).outputSync();
+  assert(success);
+}
+
+Deno.test("detach() again before what is in flight fails loses nobody", async () => {
+  const { socket } = await detached("with an accept in flight");
+  const handed = handAround(socket, 3, () => {});
+  resetAtOnce(handed);
+  await assertServes(handed);
+});
+
 Deno.test("detach() again after what was in flight has failed loses nobody", async () => {
-  const socket = Deno.listen(LOCAL);
-  const inFlight = Promise.withResolvers<Deno.TcpConn>();
-  const accept = socket.accept.bind(socket);
-  let calls = 0;
-  socket.accept = () => calls++ === 0 ? inFlight.promise : accept();
-  const first = new ConnListener(socket, {}, () => {});
-  const second = new ConnListener(first.detach(), {}, () => {});
-  inFlight.reject(osError("ENOTCONN"));
-  await turns(); // the second one's accept is in flight
-  await assertServes(second.detach());
+  const { socket } = await detached("with an accept in flight");
+  const second = new ConnListener(socket, {}, () => {});
+  resetAtOnce(socket);
+  await turns(); // it has failed, and another accept is in flight
+  await assertServes(handAround(second.detach(), 3, () => {}));
 });
 
 Deno.test("detach() in a callback during shutdown() leaves the others to the next owner", async () => {
