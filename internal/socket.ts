@@ -26,6 +26,8 @@ export class Socket<
   readonly #inHand = new Queue<C | Promise<C>>();
   /** What accept() has given for one in hand, and what it stands for by now. */
   readonly #origins = new WeakMap<Promise<C>, Promise<C>>();
+  /** And the other way round. */
+  readonly #given = new WeakMap<Promise<C>, Promise<C>>();
   readonly #file: SocketFile | undefined;
   #accepts = 0; // how many were begun
   #accepting: Promise<C> | undefined; // the last of them, settled or not
@@ -77,14 +79,18 @@ export class Socket<
     return Promise.resolve(next);
   }
 
-  /** One in hand that fails is passed over. */
+  /** One in hand that fails is passed over, once, however often it changes hands. */
   #orNext(inHand: Promise<C>): Promise<C> {
-    const conn = inHand.catch(() => {
-      const next = this.accept();
-      this.#origins.set(conn, this.#origins.get(next) ?? next);
-      return next;
-    });
-    this.#origins.set(conn, inHand);
+    let conn = this.#given.get(inHand);
+    if (conn === undefined) {
+      conn = inHand.catch(() => {
+        const next = this.accept();
+        this.#origins.set(conn!, this.#origins.get(next) ?? next);
+        return next;
+      });
+      this.#given.set(inHand, conn);
+      this.#origins.set(conn, inHand);
+    }
     return conn;
   }
 

@@ -10,6 +10,30 @@ type Socket = Deno.Listener<Deno.TcpConn, Deno.NetAddr>;
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
 const closeAll = (conns: Deno.Conn[]) => conns.forEach((conn) => conn.close());
 const port = (client: Deno.TcpConn) => client.localAddr.port;
+const dispose = (conn: Deno.Conn) => conn[Symbol.dispose]();
+
+/** The waits that are asked for until the end of the scope, in ms. They are shorter in fact. */
+class Waits implements Disposable {
+  readonly #setTimeout = globalThis.setTimeout;
+  #asked: number[] = [];
+
+  constructor() {
+    const setTimeout = (wake: () => void, ms = 0) => {
+      this.#asked.push(ms);
+      return this.#setTimeout(wake, 1);
+    };
+    Object.assign(globalThis, { setTimeout });
+  }
+
+  /** Those since the last call; shorter ones are the test's own. */
+  get asked(): number[] {
+    return this.#asked.splice(0).filter((ms) => ms >= 5);
+  }
+
+  [Symbol.dispose](): void {
+    Object.assign(globalThis, { setTimeout: this.#setTimeout });
+  }
+}
 
 /** A stage that keeps what it is told, and how many accepts are in flight. */
 class Watched extends Stage<Deno.TcpConn, Deno.NetAddr> {
@@ -100,8 +124,9 @@ class Service implements Owner<Deno.TcpConn>, Disposable {
 
   [Symbol.dispose](): void {
     for (const item of this.acceptor.stop()) {
-      if (item instanceof Promise) item.then((conn) => conn.close(), () => {});
-      else item.close();
+      // One that was given back before is closed already.
+      if (item instanceof Promise) item.then(dispose, () => {});
+      else dispose(item);
     }
     this.stage[Symbol.dispose]();
     closeAll(this.conns);
@@ -266,20 +291,35 @@ Deno.test("a failed accept is told during the wait, and tried again after it", a
   closeAll(clients);
 });
 
+Deno.test("the wait after a failure is doubled up to 1 s, and begins anew after a success", async () => {
+  using waits = new Waits();
+  const socket = new StandIn((call) =>
+    call === 11 ? undefined : osError("EMFILE")
+  );
+  using service = new Service(socket);
+  using _client = await connect(service);
+  service.want();
+  await until(() => service.failures.length === 11);
+  assertEquals(
+    waits.asked,
+    [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000],
+  );
+  await until(() => service.failures.length === 13);
+  assertEquals(service.conns.length, 1);
+  assertEquals(waits.asked, [5, 10]);
+});
+
 Deno.test("retry() tries at once, and the waits begin anew", async () => {
+  using waits = new Waits();
   const socket = new StandIn(() => osError("EMFILE"));
   using service = new Service(socket);
   service.want();
-  await until(() => socket.calls === 8); // the next wait is 640 ms
+  await until(() => socket.calls === 5 && service.acceptor.isHeld);
+  assertEquals(waits.asked, [5, 10, 20, 40, 80]);
   service.acceptor.retry();
-  assertEquals([socket.calls, service.acceptor.holds], [9, []]);
-  await until(() => service.acceptor.isHeld);
-  // Three waits of at least 640 ms would let the long one pass by.
-  let isLong = false;
-  const timer = setTimeout(() => isLong = true, 640);
-  await until(() => socket.calls === 12); // 5, 10 and 20 ms
-  clearTimeout(timer);
-  assertEquals(isLong, false);
+  assertEquals([socket.calls, service.acceptor.holds], [6, []]);
+  await until(() => socket.calls === 7 && service.acceptor.isHeld);
+  assertEquals(waits.asked, [5, 10]);
 });
 
 Deno.test("clients that are gone are tried again at once, but not for ever", async () => {
