@@ -1,6 +1,8 @@
-/** First in, first out: internal/queue.ts. */
+/** First in, first out: internal/queue.ts, and what a listener does with it. */
 import { assertEquals } from "@std/assert";
+import { listen } from "@evconn/listener";
 import { Queue } from "../internal/queue.ts";
+import { connectAll, until } from "./clients.ts";
 
 Deno.test("shift() gives what was pushed in that order", () => {
   const queue = new Queue<string>();
@@ -41,4 +43,24 @@ Deno.test("takeAll() gives what is left, and leaves an empty queue", () => {
   assertEquals([queue.size, queue.takeAll()], [0, []]);
   queue.push(5);
   assertEquals(queue.shift(), 5);
+});
+
+Deno.test("accept() that was called 20,000 times is served, and rejects, in order", async () => {
+  const listener = listen({ hostname: "127.0.0.1", port: 0 });
+  const served: [call: number, port: number][] = [];
+  const rejected: number[] = [];
+  for (let call = 0; call < 20_000; call++) {
+    listener.accept().then((conn) => {
+      served.push([call, conn.remoteAddr.port]);
+      conn.close();
+    }, () => rejected.push(call));
+  }
+  const clients = await connectAll(listener, 100);
+  await until(() => served.length === 100);
+  await listener.close();
+  await until(() => rejected.length === 19_900);
+  const ports = clients.map((client) => client.localAddr.port);
+  assertEquals(served, ports.map((port, call) => [call, port]));
+  assertEquals(rejected, Array.from({ length: 19_900 }, (_, i) => 100 + i));
+  for (const client of clients) client.close();
 });

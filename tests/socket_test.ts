@@ -228,12 +228,3 @@ Deno.test("dry() resolves when enough were accepted, although others come", asyn
   await socket.release();
   assertEquals(conn.remoteAddr.port, port(client));
 });
-
-Deno.test("dry() resolves when the socket is released meanwhile", async () => {
-  const socket = Socket.of(Deno.listen(LOCAL));
-  const accepted = acceptAll(socket);
-  const dry = socket.dry(Infinity);
-  await socket.release();
-  await dry;
-  assertEquals(await accepted, 0);
-});
