@@ -139,21 +139,27 @@ Deno.test('take("those inside") takes nobody in, and gives who becomes ready', a
   closeAll([await next, await stage.accept(), await stage.accept(), ...others]);
 });
 
-Deno.test('take("nobody") gives nobody who is ready, until somebody is to be given', async () => {
+Deno.test('take("nobody") gives nobody who is ready until somebody is to be given, and then in order', async () => {
   const pending = new Pending();
   const { stage, told } = waiting([pending.step]);
   using _ = stage;
-  using client = await connect(stage);
+  const clients = await connectAll(stage, 3);
   let isGiven = false;
   const accepted = stage.accept().finally(() => isGiven = true);
-  await until(() => told.entered === 1);
+  await until(() => told.entered === 3);
   stage.take("nobody");
-  pending.end(client);
-  await turns();
-  assertEquals([isGiven, stage.waiting], [false, 1]);
+  for (const i of [1, 2, 0]) {
+    pending.end(clients[i]!);
+    await turns(1);
+  }
+  assertEquals([isGiven, stage.waiting], [false, 3]);
   stage.take("those inside");
-  using conn = await accepted;
-  assertEquals(conn.remoteAddr.port, port(client));
+  const conns = [await accepted, await stage.accept(), await stage.accept()];
+  assertEquals(
+    conns.map((conn) => conn.remoteAddr.port),
+    [1, 2, 0].map((i) => port(clients[i]!)),
+  );
+  closeAll([...conns, ...clients]);
 });
 
 Deno.test("accept() closes who is not ready in time", async () => {
