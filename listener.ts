@@ -8,38 +8,28 @@
  * @module
  */
 import { Acceptor } from "./internal/acceptor.ts";
-import { ActiveConns } from "./internal/active_conns.ts";
 import { formatAddr } from "./internal/addr.ts";
-import { close, dispose, handshakeFailure } from "./internal/conns.ts";
-import { Deadline } from "./internal/deadline.ts";
-import { drain } from "./internal/drain.ts";
-import {
-  errorCode,
-  isCancelled,
-  isPeerGoneWhileServed,
-  isSame,
-  toError,
-} from "./internal/failures.ts";
-import { callHook, isPromise, print } from "./internal/hooks.ts";
-import { Queue } from "./internal/queue.ts";
+import { Ending } from "./internal/ending.ts";
+import { OwnHolds } from "./internal/own_holds.ts";
+import { Service } from "./internal/service.ts";
 import {
   applyFlags,
   checkCallback,
-  checkMaxConnections,
+  checkLimit,
+  checkPeers,
+  checkReason,
   checkSocket,
   checkTimeout,
   readOnce,
   Settings,
 } from "./internal/settings.ts";
 import { Socket } from "./internal/socket.ts";
-import type { Stage } from "./internal/stage.ts";
 import { stagesAround } from "./internal/stages.ts";
 import type {
   AcceptErrorCallback,
   ConnectionCallback,
   ListenerOptions,
   ListenerStats,
-  RejectReason,
   ShutdownOptions,
   ShutdownResult,
 } from "./internal/types.ts";
@@ -53,6 +43,7 @@ export type {
   ListenerOptions,
   ListenerStats,
   ProxyHeader,
+  RejectCallback,
   RejectReason,
   ShutdownOptions,
   ShutdownResult,
@@ -98,37 +89,12 @@ export class ConnListener<
 > implements Deno.Listener<C, A>, AsyncDisposable {
   /** The `LEV_OPT_*` flags that the listener was made with. */
   readonly flags: number;
-  readonly #settings: Settings<C>;
   readonly #socket: Socket<C, A>;
-  readonly #stage: Stage<C, A>; // the outermost
   readonly #acceptor: Acceptor<C, A>;
+  readonly #service: Service<C, A>;
+  readonly #ownHolds: OwnHolds<C, A>;
+  readonly #ending: Ending<C, A>;
   #shown: Deno.Listener<C, A>;
-
-  // Demand: a callback is set, or somebody waits. Waiters get undefined at the end.
-  #callback: AnyCallback<C> | null;
-  #data: unknown;
-  readonly #waiters = new Queue<(conn: C | undefined) => void>();
-
-  #onAcceptError: AcceptErrorCallback<C, unknown> | null;
-  #maxConnections: number;
-  readonly #active = new ActiveConns<C>();
-  readonly #counts = {
-    /** Accepted, and not in a stage or parked any more. */
-    accepted: 0,
-    rejected: 0,
-    aborted: 0,
-    timedOut: 0,
-    acceptErrors: 0,
-    connectionErrors: 0,
-  };
-
-  // The end: released, then nobody active.
-  readonly #ending = new AbortController();
-  readonly #cutOff = new Deadline();
-  #shutdown: Promise<ShutdownResult> | undefined;
-  #isDraining = false;
-  #released: Promise<void> | undefined;
-  readonly #finished = Promise.withResolvers<void>();
 
   /**
    * Makes a listener around a socket that is listening already. Flags that are
@@ -173,44 +139,25 @@ export class ConnListener<
   ) {
     checkSocket(socket);
     checkCallback("callback", callback);
-    this.#settings = options instanceof Settings
+    const settings = options instanceof Settings
       ? options
       : Settings.forAdopted(options);
     this.#socket = Socket.of(socket);
-    const { transport } = this.#socket;
-    this.#settings.checkTransport(transport);
-    this.flags = this.#settings.flags;
-    this.#shown = this.#socket.shown;
-    this.#callback = callback ?? null;
-    this.#data = data;
-    this.#onAcceptError = this.#settings.onAcceptError ?? null;
-    this.#maxConnections = this.#settings.maxConnections;
-    this.#stage = stagesAround(this.#socket, transport, this.#settings, {
-      isFull: () => this.#isFull && this.#released === undefined,
-      onEnter: () => this.#isLimited && this.#checkLimit(),
-      turnAway: (conn, why) => this.#turnAway(conn, why),
-      onTimeOut: () => this.#counts.timedOut++,
-      onError: (error, conn) => this.#tell(error, conn),
-    });
-    this.#acceptor = new Acceptor(this.#stage, {
-      hasDemand: () => this.#callback !== null || this.#waiters.size > 0,
-      take: (conn) => this.#deliver(conn),
-      onGone: () => this.#counts.aborted++,
-      onFailure: (error, isFirst) => this.#acceptFailed(error, isFirst),
-      onClosed: () => this.#close(),
-    }, this.#socket.refed);
-    if (this.flags & LEV_OPT_DISABLED) this.#acceptor.hold("paused");
-    if (this.#settings.signal) this.#follow(this.#settings.signal);
-    this.#acceptor.update();
-  }
-
-  #follow(signal: AbortSignal): void {
-    const abort = () => void this.#shutDown(0, false);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort);
-    this.#finished.promise.then(() =>
-      signal.removeEventListener("abort", abort)
-    );
+    const { transport, refed, shown } = this.#socket;
+    settings.checkTransport(transport);
+    this.flags = settings.flags;
+    this.#shown = shown;
+    this.#service = new Service<C, A>(this, settings);
+    const service = this.#service;
+    const stage = stagesAround(this.#socket, transport, settings, service);
+    const acceptor = this.#acceptor = new Acceptor(stage, service, refed);
+    service.begin(stage, acceptor, callback ?? null, data);
+    this.#ownHolds = new OwnHolds(acceptor);
+    const parts = { socket: this.#socket, stage, acceptor, service };
+    this.#ending = new Ending(parts);
+    if (this.flags & LEV_OPT_DISABLED) acceptor.hold("paused");
+    if (settings.signal) this.#ending.follow(settings.signal);
+    acceptor.update();
   }
 
   /**
@@ -238,15 +185,15 @@ export class ConnListener<
    * - `"closed"`: after `close()`, `detach()` or a finished `shutdown()`.
    */
   get state(): "listening" | "paused" | "draining" | "closed" {
-    if (this.#isDraining) return "draining";
-    if (this.#released !== undefined) return "closed";
+    if (this.#ending.isDraining) return "draining";
+    if (this.#ending.released !== undefined) return "closed";
     return this.holds.includes("paused") ? "paused" : "listening";
   }
 
   /**
    * Why nothing is accepted now, in the order in which the reasons began:
    * `"paused"` by `pause()`, `"full"` by `maxConnections`, `"backoff"` after a failed
-   * accept. Accepting goes on when none is left.
+   * accept, and those of `hold()`. Accepting goes on when none is left.
    */
   get holds(): readonly string[] {
     return this.#acceptor.holds;
@@ -254,15 +201,7 @@ export class ConnListener<
 
   /** What the listener has counted, and what it has now: a snapshot. */
   get stats(): ListenerStats {
-    const { accepted, ...failed } = this.#counts;
-    const { parked } = this.#acceptor;
-    return {
-      accepted: accepted + parked + this.#stage.waiting,
-      active: this.#active.size,
-      parked,
-      waiting: this.#stage.waiting,
-      ...failed,
-    };
+    return this.#service.stats;
   }
 
   /**
@@ -288,7 +227,7 @@ export class ConnListener<
    * callback running. Never rejects.
    */
   get finished(): Promise<void> {
-    return this.#finished.promise;
+    return this.#ending.finished;
   }
 
   /**
@@ -300,13 +239,61 @@ export class ConnListener<
    * nor `Infinity`.
    */
   get maxConnections(): number {
-    return this.#maxConnections;
+    return this.#service.maxConnections;
   }
 
   set maxConnections(max: number) {
-    checkMaxConnections(max, "change the limit");
-    this.#maxConnections = max;
-    this.#checkLimit();
+    checkLimit("maxConnections", max, "change the limit");
+    this.#service.maxConnections = max;
+  }
+
+  /**
+   * The most connections of one client address at a time, as in
+   * {@linkcode ListenerOptions}. May be changed at any time; a lower limit closes
+   * nothing, it lets them end.
+   *
+   * @throws {TypeError} When set to anything but a number, or with a Unix socket.
+   * @throws {RangeError} When set to a number that is neither a positive integer
+   * nor `Infinity`.
+   */
+  get maxConnectionsPerPeer(): number {
+    return this.#service.maxConnectionsPerPeer;
+  }
+
+  set maxConnectionsPerPeer(max: number) {
+    checkLimit("maxConnectionsPerPeer", max, "change the limit");
+    checkPeers(max, this.#socket.transport, "change the limit");
+    this.#service.maxConnectionsPerPeer = max;
+  }
+
+  /**
+   * The connections that are being served: those whose callback's promise is pending,
+   * in the order in which they came. Each iteration sees those that are there; whoever
+   * ends meanwhile is left out. Closing one is the way to send a client away, and no
+   * error of its callback.
+   *
+   * @example Sending a client away
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen(
+   *   { port: 0 },
+   *   (conn) => conn.readable.pipeTo(conn.writable),
+   * );
+   * using client = await Deno.connect({ port: listener.addr.port });
+   * await client.write(new Uint8Array(1));
+   * await client.read(new Uint8Array(1));
+   *
+   * for (const conn of listener.connections) {
+   *   if (conn.remoteAddr.port === client.localAddr.port) conn.close();
+   * }
+   * assertEquals(await client.read(new Uint8Array(1)), null);
+   * ```
+   */
+  get connections(): Iterable<C> {
+    const { active } = this.#service;
+    return { [Symbol.iterator]: () => active[Symbol.iterator]() };
   }
 
   /**
@@ -340,13 +327,8 @@ export class ConnListener<
     ...data: undefined extends D ? [data?: D] : [data: D]
   ): void {
     checkCallback("callback", callback, "set the callback");
-    if (this.#released !== undefined) return;
-    if (callback && this.#waiters.size > 0) {
-      throw new TypeError("Cannot set a callback as an accept() is waiting");
-    }
-    this.#callback = callback ?? null;
-    this.#data = data[0];
-    this.#acceptor.update();
+    if (this.#ending.released !== undefined) return;
+    this.#service.setCallback(callback ?? null, data[0]);
   }
 
   /**
@@ -359,7 +341,7 @@ export class ConnListener<
    */
   setErrorCallback(callback: AcceptErrorCallback<C, unknown> | null): void {
     checkCallback("callback", callback, "set the error callback");
-    this.#onAcceptError = callback ?? null;
+    this.#service.onAcceptError = callback ?? null;
   }
 
   /**
@@ -434,115 +416,9 @@ export class ConnListener<
   }
 
   #wait(waiter: (conn: C | undefined) => void): void {
-    if (this.#released !== undefined) {
-      this.#released.then(() => waiter(undefined));
-      return;
-    }
-    if (this.#callback !== null) {
-      throw new TypeError("Cannot accept as a callback gets every connection");
-    }
-    this.#waiters.push(waiter);
-    this.#acceptor.update();
-  }
-
-  #deliver(conn: C): void {
-    this.#counts.accepted++;
-    if (this.#callback === null) this.#waiters.shift()!(conn);
-    else this.#call(this.#callback, conn);
-    if (this.#isLimited) this.#checkLimit();
-  }
-
-  /** Whatever a callback throws ends here. */
-  #call(callback: AnyCallback<C>, conn: C): void {
-    try {
-      const handled: unknown = callback(conn, this, this.#data);
-      // Only a promise makes the connection ours to count and to close.
-      if (isPromise(handled)) this.#serve(conn, handled);
-    } catch (error) {
-      this.#callbackFailed(error, conn);
-    }
-  }
-
-  /** Counts a connection until its callback's promise settles, and closes it then. */
-  async #serve(conn: C, handled: PromiseLike<unknown>): Promise<void> {
-    const slot = this.#active.add(conn);
-    const handshake = handshakeFailure(conn);
-    try {
-      await handled;
-      dispose(conn); // the callback may have closed it
-    } catch (error) {
-      this.#callbackFailed(error, conn, handshake);
-    }
-    this.#active.delete(slot);
-    this.#freed();
-  }
-
-  /** Closes the connection, and tells of the failure later: places are freed first. */
-  async #callbackFailed(
-    error: unknown,
-    conn: C,
-    handshake?: Promise<unknown>,
-  ): Promise<void> {
-    const wasOpen = close(conn);
-    const failure = await handshake;
-    if (isCancelled(error)) {
-      if (!wasOpen) return;
-    } else if (failure !== undefined && isSame(failure, error)) {
-      return void this.#counts.aborted++;
-    }
-    if (!isPeerGoneWhileServed(error)) this.#tell(error, conn);
-  }
-
-  #tell(error: unknown, conn: C): void {
-    this.#counts.connectionErrors++;
-    const hook = this.#settings.onConnectionError;
-    if (hook) callHook(() => hook(error, conn, this));
-    else print(console.error, "Error in a connection callback:", error);
-  }
-
-  #acceptFailed(thrown: unknown, isFirst: boolean): void {
-    this.#counts.acceptErrors++;
-    const hook = this.#onAcceptError;
-    const error = toError(thrown);
-    if (hook !== null) {
-      callHook(() => hook(error, this, this.#data));
-    } else if (isFirst) {
-      const what = `Cannot accept on ${formatAddr(this.addr)}, trying again:`;
-      print(console.warn, what, errorCode(error) || error);
-    }
-  }
-
-  get #isLimited(): boolean {
-    return this.#maxConnections !== Infinity;
-  }
-
-  get #isFull(): boolean {
-    return this.#active.size + this.#stage.waiting >= this.#maxConnections;
-  }
-
-  /** Looks at the limit again, after a change on either side of it. */
-  #checkLimit(): void {
-    if (this.#isFull && this.#settings.overflow === "queue") {
-      this.#acceptor.hold("full");
-    } else {
-      this.#acceptor.release("full");
-    }
-  }
-
-  /** A connection is closed: there is a descriptor again, and perhaps a place. */
-  #freed(): void {
-    if (!this.#isLimited && !this.#acceptor.isHeld) return; // nothing follows
-    this.#acceptor.retry();
-    this.#checkLimit();
-  }
-
-  /** Closes a connection that is not to be delivered. */
-  #turnAway(conn: C, why: false | RejectReason): void {
-    dispose(conn);
-    this.#counts.accepted++;
-    if (why) this.#counts.rejected++;
-    else this.#counts.aborted++;
-    this.#freed();
+    const { released } = this.#ending;
+    if (released === undefined) this.#service.wait(waiter);
+    else released.then(() => waiter(undefined));
   }
 
   /**
@@ -574,6 +450,35 @@ export class ConnListener<
    */
   resume(): void {
     this.#acceptor.release("paused");
+  }
+
+  /**
+   * Stops accepting for a reason of your own, until what this gives is disposed of. As
+   * with `pause()`, clients wait in the kernel's queue. Reasons are independent: accepting
+   * goes on when none is left, so two parts of a program never undo each other's. A reason
+   * that is held twice is listed once, and ends with the last.
+   *
+   * @param reason What `holds` is to list.
+   * @returns What ends the hold. Disposing of it again does nothing.
+   * @throws {TypeError} If the reason is empty, no string, or one of the listener's own:
+   * `"paused"`, `"full"` and `"backoff"`.
+   *
+   * @example While a database is away
+   * ```ts
+   * import { listen } from "@evconn/listener";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using listener = listen({ port: 0 }, (conn) => conn.close());
+   * {
+   *   using _away = listener.hold("database");
+   *   assertEquals(listener.holds, ["database"]);
+   * }
+   * assertEquals(listener.holds, []);
+   * ```
+   */
+  hold(reason: string): Disposable {
+    checkReason(reason);
+    return this.#ownHolds.hold(reason);
   }
 
   /**
@@ -611,20 +516,7 @@ export class ConnListener<
    * ```
    */
   close(): Promise<void> {
-    return this.#close();
-  }
-
-  #close(): Promise<void> {
-    this.#end((inHand) => {
-      for (const item of inHand) {
-        if (item instanceof Promise) item.then(dispose, () => {});
-        else dispose(item);
-      }
-      this.#ending.abort();
-      // Last: what runs after it, in this turn, costs clients that connect.
-      return this.#socket.release();
-    });
-    return this.#released!;
+    return this.#ending.close();
   }
 
   /**
@@ -660,46 +552,8 @@ export class ConnListener<
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownResult> {
     const timeout = options.timeout ?? Infinity;
     checkTimeout(timeout);
-    return await this.#shutDown(timeout, options.drainBacklog ?? true);
-  }
-
-  #shutDown(timeout: number, drainBacklog: boolean): Promise<ShutdownResult> {
-    this.#cutOff.within(timeout);
-    if (this.#shutdown === undefined) {
-      const { promise, resolve } = Promise.withResolvers<ShutdownResult>();
-      this.#shutdown = promise; // before anybody is told
-      resolve(this.#drainAndClose(drainBacklog));
-    }
-    return this.#shutdown;
-  }
-
-  async #drainAndClose(drainBacklog: boolean): Promise<ShutdownResult> {
-    const { completed } = this.#active;
-    this.#isDraining = this.#released === undefined;
-    this.#ending.abort();
-    const drained = drainBacklog && !this.#cutOff.isOver && this.#drain();
-    if (drained) await Promise.race([drained, this.#cutOff.over]);
-    const closed = this.#close();
-    if (!this.#cutOff.isOver) {
-      await Promise.race([this.#finished.promise, this.#cutOff.over]);
-    }
-    this.#active.cutOff();
-    this.#isDraining = false;
-    await Promise.all([closed, drained]);
-    return {
-      completed: this.#active.completed - completed,
-      aborted: this.#active.aborted,
-    };
-  }
-
-  #drain(): Promise<void> {
-    return drain({
-      acceptor: this.#acceptor,
-      stage: this.#stage,
-      socket: this.#socket,
-      hasCallback: () => this.#callback !== null,
-      isServing: () => this.#active.size > 0,
-    });
+    const { drainBacklog } = options;
+    return await this.#ending.shutDown(timeout, drainBacklog ?? true);
   }
 
   /**
@@ -722,10 +576,7 @@ export class ConnListener<
    * ```
    */
   detach(): Deno.Listener<C, A> {
-    this.#end((inHand) => {
-      this.#shown = this.#socket.handOver(inHand, this.#acceptor.refed);
-    });
-    return this.#shown;
+    return this.#shown = this.#ending.detach() ?? this.#shown;
   }
 
   /**
@@ -735,23 +586,6 @@ export class ConnListener<
   free(): void {
     if (this.flags & LEV_OPT_CLOSE_ON_FREE) this.close();
     else this.detach();
-  }
-
-  /** Ends demand, and gives what is accepted and not delivered to the caller, once. */
-  #end(release: (inHand: (C | Promise<C>)[]) => void | Promise<void>): void {
-    if (this.#released !== undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#released = promise;
-    this.#counts.accepted += this.#acceptor.parked + this.#stage.waiting;
-    const waiters = this.#waiters.takeAll();
-    promise.then(() => {
-      for (const waiter of waiters) waiter(undefined);
-      return this.#active.emptied();
-    }).then(() => {
-      this.#cutOff.clear();
-      this.#finished.resolve();
-    });
-    resolve(release(this.#acceptor.stop()));
   }
 
   /** `close()`, for `using`. */

@@ -61,6 +61,7 @@ export {
   listenTls,
   type ProxyHeader,
   proxyHeader,
+  type RejectCallback,
   type RejectReason,
   type ShutdownOptions,
   type ShutdownResult,

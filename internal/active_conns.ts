@@ -9,6 +9,8 @@ export class ActiveConns<C extends Deno.Conn> {
   // 1 % of an accept.
   readonly #conns: (C | undefined)[] = [];
   readonly #free: number[] = [];
+  readonly #order: number[] = []; // when the one in each slot has come
+  #added = 0;
   #isCutOff = false;
   #emptied: PromiseWithResolvers<void> | undefined;
   /** How many have ended by themselves. */
@@ -32,8 +34,19 @@ export class ActiveConns<C extends Deno.Conn> {
   add(conn: C): number {
     const slot = this.#free.pop() ?? this.#conns.length;
     this.#conns[slot] = conn;
+    this.#order[slot] = this.#added++;
     if (this.#isCutOff) this.#abort(conn);
     return slot;
+  }
+
+  /** Those that are there, in the order in which they came; whoever ends is left out. */
+  *[Symbol.iterator](): Generator<C> {
+    const slots = [...this.#order.keys()];
+    slots.sort((a, b) => this.#order[a]! - this.#order[b]!);
+    const conns = slots.map((slot) => this.#conns[slot]);
+    for (const [i, conn] of conns.entries()) {
+      if (conn !== undefined && this.#conns[slots[i]!] === conn) yield conn;
+    }
   }
 
   /** Deletes a connection whose callback has ended. */

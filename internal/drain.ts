@@ -1,6 +1,5 @@
-import type { Acceptor } from "./acceptor.ts";
 import { caughtUp } from "./event_loop.ts";
-import type { Socket } from "./socket.ts";
+import type { Parts } from "./ending.ts";
 import type { Stage } from "./stage.ts";
 
 /** How long descriptors may be missing before the queue is given up, in ms. */
@@ -11,29 +10,18 @@ const MAX_PATIENCE = 1000;
  */
 const MAX_TAKEN = 65_536;
 
-/** A listener's parts, and whether its callback's connections are to be waited for. */
-export interface Draining<C extends Deno.Conn, A extends Deno.Addr> {
-  acceptor: Acceptor<C, A>;
-  stage: Stage<C, A>;
-  socket: Socket<C, A>;
-  /** Whether there is still a callback to deliver to. */
-  hasCallback(): boolean;
-  /** Whether any connection is active, whose end may end a hold. */
-  isServing(): boolean;
-}
-
 /**
  * Waits while the accept loop takes what the kernel has completed, and closes the
  * socket in the turn in which there is nothing left. Ends without that when accepting
  * is stopped, or nothing will go on any more.
  */
 export async function drain<C extends Deno.Conn, A extends Deno.Addr>(
-  { acceptor, stage, socket, hasCallback, isServing }: Draining<C, A>,
+  { acceptor, stage, socket, service }: Parts<C, A>,
 ): Promise<void> {
   const giveUp = performance.now() + MAX_PATIENCE;
   const enough = socket.accepts + MAX_TAKEN;
   acceptor.retry();
-  while (hasCallback() && acceptor.intake !== "nobody") {
+  while (service.hasCallback && acceptor.intake !== "nobody") {
     if (acceptor.intake === "anybody") {
       await socket.dry(enough);
       if (acceptor.intake !== "anybody") continue; // it is not empty, but held
@@ -41,7 +29,7 @@ export async function drain<C extends Deno.Conn, A extends Deno.Addr>(
       while (await hasMoved(stage));
       return;
     }
-    if (isServing()) {
+    if (service.active.size > 0) {
       await acceptor.changed();
     } else if (acceptor.holds.includes("backoff")) {
       const patience = giveUp - performance.now();

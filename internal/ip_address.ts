@@ -150,3 +150,14 @@ export function formatIpv6(groups: readonly number[]): string {
   const left = hex.slice(0, from).join(":");
   return `${left}::${hex.slice(from + longest).join(":")}`;
 }
+
+/** The one way to write an IPv6 address, or undefined if it is something else. */
+export function canonicalIpv6(hostname: string): string | undefined {
+  // A URL knows no zone, as in fe80::1%eth0; the zone does not change the family.
+  const address = String(hostname).replace(/^\[(.*)\]$/, "$1").replace(
+    /%.*$/,
+    "",
+  );
+  const url = URL.parse(`http://[${address}]`);
+  return url?.hostname.slice(1, -1);
+}

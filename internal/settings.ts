@@ -10,10 +10,13 @@ import {
   LEV_OPT_REUSEABLE,
   LEV_OPT_REUSEABLE_PORT,
 } from "../flags.ts";
+import type { ConnListener } from "../listener.ts";
+import { canonicalIpv6 } from "./ip_address.ts";
 import type {
   AcceptErrorCallback,
   ConnectionErrorCallback,
   ListenerOptions,
+  RejectCallback,
 } from "./types.ts";
 
 /** The longest wait that a timer takes; a longer one would fire at once. */
@@ -60,6 +63,12 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
   readonly flags: number;
   readonly maxConnections: number;
   readonly overflow: "queue" | "reject";
+  readonly maxConnectionsPerPeer: number;
+  readonly admit?: (
+    addr: C["remoteAddr"],
+    listener: ConnListener<C>,
+  ) => boolean;
+  readonly onReject?: RejectCallback<C>;
   readonly proxyProtocol: boolean | ((proxy: Deno.NetAddr) => boolean);
   readonly handshakeTimeout?: number; // only if it was given
   readonly idleTimeout: number;
@@ -78,12 +87,16 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
     const { flags = 0, maxConnections = Infinity, overflow = "queue" } =
       options;
     const { noDelay = false, keepAlive = false, signal } = options;
+    const { maxConnectionsPerPeer = Infinity, admit, onReject } = options;
     const { proxyProtocol = false, handshakeTimeout } = options;
     const { idleTimeout = Infinity } = options;
     const { onAcceptError, onConnectionError } = options;
     checkFlags(flags, "listen");
     checkAddressFamilies(flags);
-    checkMaxConnections(maxConnections);
+    checkLimit("maxConnections", maxConnections);
+    checkLimit("maxConnectionsPerPeer", maxConnectionsPerPeer);
+    checkCallback("admit", admit);
+    checkCallback("onReject", onReject);
     if (overflow !== "queue" && overflow !== "reject") {
       refuse(TypeError, "overflow", '"queue" or "reject"', overflow);
     }
@@ -103,6 +116,9 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
     this.flags = flags;
     this.maxConnections = maxConnections;
     this.overflow = overflow;
+    this.maxConnectionsPerPeer = maxConnectionsPerPeer;
+    if (admit) this.admit = admit;
+    if (onReject) this.onReject = onReject;
     this.proxyProtocol = proxyProtocol;
     if (handshakeTimeout !== undefined) {
       this.handshakeTimeout = handshakeTimeout;
@@ -125,6 +141,7 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
         );
       }
     }
+    checkPeers(this.maxConnectionsPerPeer, transport);
     if (this.proxyProtocol) {
       throw new Deno.errors.NotSupported(
         `Cannot listen as 'proxyProtocol' is not supported with ${transport}: ${
@@ -175,13 +192,33 @@ export function checkCallback(
   }
 }
 
+/** Refuses a limit for each peer where peers have no address. */
+export function checkPeers(
+  max: number,
+  transport: string,
+  purpose = "listen",
+): void {
+  if (transport !== "unix" || max === Infinity) return;
+  throw new TypeError(
+    `Cannot ${purpose} as 'maxConnectionsPerPeer' is not for Unix sockets: their clients have no address`,
+  );
+}
+
+/** Refuses a reason that a program cannot have for its own. */
+export function checkReason(reason: string): void {
+  const isOurs = ["", "paused", "full", "backoff"].includes(reason);
+  if (typeof reason === "string" && !isOurs) return;
+  const must = "a string that is neither empty nor a reason of the listener's";
+  refuse(TypeError, "reason", must, reason, "hold");
+}
+
 /** Refuses a limit that is not a positive whole number or Infinity. */
-export function checkMaxConnections(max: number, purpose?: string): void {
+export function checkLimit(name: string, max: number, purpose?: string): void {
   const valid = max === Infinity || Number.isInteger(max) && max > 0;
   if (valid) return;
   const ErrorClass = typeof max === "number" ? RangeError : TypeError;
   const must = "a positive integer or Infinity";
-  refuse(ErrorClass, "maxConnections", must, max, purpose);
+  refuse(ErrorClass, name, must, max, purpose);
 }
 
 function checkWait(name: string, wait: number): void {
@@ -323,15 +360,4 @@ function applyAddressFamily(bind: BindOptions, flags: number): void {
       `Cannot listen as ${name} is not supported with '::': Deno cannot turn IPV6_V6ONLY on. A specific IPv6 address takes IPv6 only`,
     );
   }
-}
-
-/** The one way to write an IPv6 address, or undefined if it is something else. */
-function canonicalIpv6(hostname: string): string | undefined {
-  // A URL knows no zone, as in fe80::1%eth0; the zone does not change the family.
-  const address = String(hostname).replace(/^\[(.*)\]$/, "$1").replace(
-    /%.*$/,
-    "",
-  );
-  const url = URL.parse(`http://[${address}]`);
-  return url?.hostname.slice(1, -1);
 }

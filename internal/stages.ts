@@ -18,6 +18,10 @@ const DEFAULT_HANDSHAKE_TIMEOUT = 30_000;
 export interface Host<C extends Deno.Conn> {
   /** Whether there is no place left. */
   isFull(): boolean;
+  /** The program's own say about a connection; undefined where it has none. */
+  admits: ((conn: C) => boolean) | undefined;
+  /** Whether a connection's peer has a place left. It has taken it then. */
+  peerHasRoom(conn: C): boolean;
   /** Told that one has taken a place. */
   onEnter(): unknown;
   /** Told that one is not to be delivered, and has to be closed. */
@@ -28,8 +32,11 @@ export interface Host<C extends Deno.Conn> {
   onError(error: unknown, conn: C): void;
 }
 
-/** A look at a connection, which passes only with `true`. It may throw. */
-type Look<C extends Deno.Conn> = (conn: C) => boolean;
+/** A look at a connection, and what is said of one that does not pass. */
+type Gated<C extends Deno.Conn> = [
+  look: (conn: C) => boolean,
+  otherwise: Exclude<Outcome, true>,
+];
 
 /** The outermost stage around a socket. */
 export function stagesAround<C extends Deno.Conn, A extends Deno.Addr>(
@@ -41,29 +48,23 @@ export function stagesAround<C extends Deno.Conn, A extends Deno.Addr>(
   const { overflow, idleTimeout } = settings;
   const { handshakeTimeout = DEFAULT_HANDSHAKE_TIMEOUT } = settings;
   let stage = socket;
-  const gate = (otherwise: Exclude<Outcome, true>, look: Look<C>) => {
-    const safely = (conn: C) => {
-      try {
-        return look(conn) === true || otherwise;
-      } catch (error) {
-        host.onError(error, conn);
-        return otherwise;
-      }
-    };
-    stage = new Gate(stage, safely, host.turnAway);
-  };
   const { proxyProtocol: trusts, noDelay, keepAlive } = settings;
+  const gates: Gated<C>[] = [];
   if (typeof trusts === "function") {
-    gate(
-      "proxy-header",
-      (conn) => trusts(realRemoteAddr(conn) as Deno.NetAddr),
-    );
+    const isTrusted = (conn: C) => trusts(realRemoteAddr(conn) as Deno.NetAddr);
+    gates.push([isTrusted, "proxy-header"]);
   }
-  if (overflow === "reject") gate("full", () => !host.isFull());
+  if (overflow === "reject") gates.push([() => !host.isFull(), "full"]);
   if (noDelay || keepAlive) {
-    gate(false, (conn) => setTcpOptions(conn, noDelay, keepAlive));
+    gates.push([(conn) => setTcpOptions(conn, noDelay, keepAlive), false]);
   }
-  const steps = stepsOf(transport, settings);
+  const steps = stepsOf(transport, settings, host);
+  if (steps.length === 0 && host.admits) {
+    gates.push([host.admits, "not-admitted"]);
+  }
+  for (const gated of gates) {
+    stage = new Gate(stage, safely(gated, host), host.turnAway);
+  }
   if (steps.length > 0) {
     stage = new Waiting(stage, steps, handshakeTimeout, host);
   }
@@ -73,16 +74,40 @@ export function stagesAround<C extends Deno.Conn, A extends Deno.Addr>(
   return stage;
 }
 
-/** What a client has to do before it is delivered. */
+/** What a look says that may throw, and passes only with `true`. */
+function safely<C extends Deno.Conn>(
+  [look, otherwise]: Gated<C>,
+  host: Host<C>,
+): (conn: C) => Outcome {
+  return (conn) => {
+    try {
+      return look(conn) === true || otherwise;
+    } catch (error) {
+      host.onError(error, conn);
+      return otherwise;
+    }
+  };
+}
+
+/** What a client has to do before it is delivered, and what is looked at on the way. */
 function stepsOf<C extends Deno.Conn>(
   transport: string,
   { flags, proxyProtocol, handshakeTimeout }: Settings<C>,
+  host: Host<C>,
 ): Step<C>[] {
-  const steps: Step<C>[] = [];
-  if (proxyProtocol) steps.push(proxyHeaderReader());
+  const address: Step<C>[] = proxyProtocol ? [proxyHeaderReader()] : [];
+  const readiness: Step<C>[] = [];
   if (transport === "TLS" && handshakeTimeout !== undefined) {
-    steps.push(handshake);
+    readiness.push(handshake);
   }
-  if (flags & LEV_OPT_DEFERRED_ACCEPT) steps.push(firstByte);
-  return steps;
+  if (flags & LEV_OPT_DEFERRED_ACCEPT) readiness.push(firstByte);
+  if (address.length + readiness.length === 0) return [];
+  const { admits, peerHasRoom } = host;
+  const looks: Gated<C>[] = [[peerHasRoom, "peer"]];
+  if (admits) looks.unshift([admits, "not-admitted"]);
+  return [
+    ...address,
+    ...looks.map((look) => safely(look, host)),
+    ...readiness,
+  ];
 }

@@ -90,13 +90,48 @@ export type ConnectionErrorCallback<C extends Deno.Conn = Deno.TcpConn> = (
 ) => void;
 
 /**
- * Why a connection was turned away: `"full"` because of `maxConnections`,
- * `"proxy-header"` because it did not come from a proxy that may send a PROXY header,
- * or without a good one.
+ * Why a connection was turned away:
+ *
+ * - `"full"`: because of `maxConnections` with `overflow: "reject"`;
+ * - `"peer"`: because of `maxConnectionsPerPeer`;
+ * - `"not-admitted"`: `admit` did not say `true`;
+ * - `"proxy-header"`: it did not come from a proxy that may send a PROXY header, or had
+ *   no good one.
  *
  * @category Hooks
  */
-export type RejectReason = "full" | "proxy-header";
+export type RejectReason = "full" | "peer" | "not-admitted" | "proxy-header";
+
+/**
+ * Told of each connection that is turned away, before it is closed. If it returns a
+ * promise, the connection is closed when that settles, or after 1 s: time for one last
+ * line. At most 64 such lines are under way at once; beyond that, connections are
+ * closed at once. Whatever it throws changes nothing.
+ *
+ * @typeParam C The connection's type, which follows the transport.
+ * @category Hooks
+ *
+ * @example A last line
+ * ```ts
+ * import { listen, type RejectCallback } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sorry: RejectCallback = (conn, reason) =>
+ *   conn.write(new TextEncoder().encode(`421 ${reason}\r\n`));
+ * await using listener = listen({ port: 0, admit: () => false, onReject: sorry });
+ * const accepted = listener.accept().catch(() => {});
+ *
+ * using client = await Deno.connect({ port: listener.addr.port });
+ * assertEquals(await new Response(client.readable).text(), "421 not-admitted\r\n");
+ * await listener.close();
+ * await accepted;
+ * ```
+ */
+export type RejectCallback<C extends Deno.Conn = Deno.TcpConn> = (
+  conn: C,
+  reason: RejectReason,
+  listener: ConnListener<C>,
+) => unknown;
 
 /**
  * Options of a listener, beside those of `Deno.listen`. Each is read once, when
@@ -134,6 +169,23 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
    * @default {"queue"}
    */
   overflow?: "queue" | "reject";
+  /**
+   * The most connections of one client address at a time, counted as in
+   * `maxConnections`. An IPv4 address on an IPv6 socket counts as IPv4, and an IPv6
+   * address by its /64, which is one network. What is over it is turned away at once,
+   * whatever `overflow` says: it must not stand in others' way. Not for Unix sockets.
+   *
+   * @default {Infinity}
+   */
+  maxConnectionsPerPeer?: number;
+  /**
+   * Asked about each client's address, behind a proxy about that of the PROXY header.
+   * Only with `true` the connection is delivered; otherwise it is turned away. What it
+   * throws is told to `onConnectionError`. Must answer at once.
+   */
+  admit?: (addr: C["remoteAddr"], listener: ConnListener<C>) => boolean;
+  /** Told of each connection that is turned away, before it is closed. */
+  onReject?: RejectCallback<C>;
   /**
    * Whether clients come through a proxy that tells their addresses, such as
    * HAProxy with `send-proxy` or nginx with `proxy_protocol on`: the PROXY protocol,

@@ -199,6 +199,9 @@ const OWN_OPTIONS: Required<ListenerOptions> = {
   flags: 0,
   maxConnections: 3,
   overflow: "queue",
+  maxConnectionsPerPeer: 2,
+  admit: () => true,
+  onReject: () => {},
   proxyProtocol: false,
   handshakeTimeout: 5000,
   idleTimeout: 5000,
@@ -221,6 +224,8 @@ const TLS_OPTIONS = {
   alpnProtocols: ["x"],
   noDelay: false,
   keepAlive: false,
+  admit: () => true,
+  onReject: () => {},
   onAcceptError: () => {},
   onConnectionError: () => {},
 };
