@@ -21,6 +21,11 @@ import { ProgressBar } from "@std/cli/unstable-progress-bar";
 import net from "node:net";
 import { until } from "../tests/clients.ts";
 import { descriptors, echo, roundTrip, writeAll } from "../tests/faults.ts";
+import {
+  connectFrom,
+  HAS_MANY_ADDRESSES,
+  headerOf,
+} from "../tests/peer_clients.ts";
 
 const HELP = `Usage: chaos.ts [options]
 
@@ -34,6 +39,8 @@ Options:
 
 const CONNECTIONS = 100_000;
 const LANES = 40;
+/** Where clients come from. */
+const PEERS = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"];
 /** A client that has waited so long, in ms, has been forgotten. */
 const PATIENCE = 30_000;
 /** What may be left of a connection, in bytes: less than any object would take. */
@@ -89,6 +96,8 @@ class FaultySocket implements Deno.Listener<Deno.TcpConn, Deno.NetAddr> {
   rate = 0;
   injected = 0;
   injectedAborts = 0;
+  /** Accepts that failed by themselves: the client was gone. */
+  gone = 0;
   readonly #random: Random;
   readonly #socket = Deno.listen({ hostname: "127.0.0.1", port: 0 });
 
@@ -101,11 +110,21 @@ class FaultySocket implements Deno.Listener<Deno.TcpConn, Deno.NetAddr> {
   }
 
   accept(): Promise<Deno.TcpConn> {
-    if (this.#random() >= this.rate) return this.#socket.accept();
+    if (this.#random() >= this.rate) return this.#accept();
     const code = pick(this.#random, ["EMFILE", "ENOBUFS", "ECONNABORTED"]);
     if (code === "ECONNABORTED") this.injectedAborts++;
     else this.injected++;
     return Promise.reject(Object.assign(new Error("injected"), { code }));
+  }
+
+  #accept(): Promise<Deno.TcpConn> {
+    const accepting = this.#socket.accept();
+    accepting.catch((error) => {
+      const isClosed = error instanceof Deno.errors.BadResource ||
+        error instanceof Deno.errors.Interrupted;
+      if (!isClosed) this.gone++;
+    });
+    return accepting;
   }
 
   close = () => this.#socket.close();
@@ -153,9 +172,13 @@ class Round {
   readonly #listener: ConnListener;
   readonly #handlers: Handler[];
   readonly #iterated: boolean;
+  /** Whether clients tell their addresses in a PROXY header. */
+  readonly #proxied: boolean;
+  readonly #holds: Disposable[] = [];
   readonly #overflow: "queue" | "reject";
   readonly #over = Promise.withResolvers<void>();
   #ended = false;
+  #admitsAll = false;
   #delivered = 0;
   #told = 0;
   #connected = 0;
@@ -165,6 +188,7 @@ class Round {
     this.#random = random;
     this.#report = report;
     this.#iterated = random() < 0.5;
+    this.#proxied = random() < 0.5;
     this.#overflow = pick(random, ["queue", "reject"]);
     this.#handlers = handlers(() => this.#delivered++);
     this.#socket = new FaultySocket(random);
@@ -172,7 +196,11 @@ class Round {
       this.#socket,
       {
         maxConnections: pick(random, [1, 5, 20, 1000, Infinity]),
+        maxConnectionsPerPeer: pick(random, [1, 5, 20, Infinity]),
         overflow: this.#overflow,
+        proxyProtocol: this.#proxied,
+        admit: () => this.#admitsAll || random() < 0.9,
+        onReject: () => this.#sayNo(),
         onAcceptError: () => this.#told++,
         onConnectionError: () => {},
       },
@@ -185,15 +213,17 @@ class Round {
     const loop = this.#iterated ? this.#iterate() : undefined;
     const clients = Array.from({ length: LANES }, () => this.#lane());
     const changes = this.#change();
-    await pause(ms);
+    await Promise.race([pause(ms), changes]);
     this.#ended = true;
     await changes;
     let result: ShutdownResult;
     if (orderly) {
       this.#socket.rate = 0;
       this.#listener.resume();
+      for (const hold of this.#holds) hold[Symbol.dispose]();
       this.#over.resolve();
       await Promise.all(clients);
+      await this.#allIsBack();
       result = await this.#listener.shutdown();
     } else {
       const timeout = Math.floor(this.#random() * 30);
@@ -205,6 +235,44 @@ class Round {
     this.#check(orderly, result);
   }
 
+  /** What a hook does: nothing, fail, or hang, for ever or not. */
+  #sayNo(): unknown {
+    const chance = this.#random();
+    if (chance < 0.5) return;
+    if (chance < 0.55) return Promise.reject(new Error("a bug in a hook"));
+    if (chance < 0.56) return new Promise(() => {});
+    return pause(this.#random() * 20);
+  }
+
+  /** Everybody has left: each peer can have as many as the limit says, again. */
+  async #allIsBack(): Promise<void> {
+    const listener = this.#listener;
+    await until(() => {
+      const { active, waiting, parked } = listener.stats;
+      return active + waiting + parked === 0;
+    }, "all places are free");
+    assertEquals([...listener.connections], []);
+    if (this.#iterated) return; // those are not counted
+    this.#admitsAll = true;
+    listener.maxConnections = PEERS.length;
+    listener.maxConnectionsPerPeer = 1;
+    listener.setCallback(this.#handlers[0]!);
+    const clients = await Promise.all(PEERS.map((peer) => this.#connect(peer)));
+    for (const client of clients) {
+      assertEquals(await roundTrip(client!, "again"), "again");
+    }
+    for (const client of clients) client!.close();
+  }
+
+  /** Each accepted connection is exactly one of these. */
+  #left(): number {
+    const { accepted, rejected, aborted, parked, waiting } =
+      this.#listener.stats;
+    const { injectedAborts, gone } = this.#socket;
+    const gaveUp = aborted - injectedAborts - gone;
+    return accepted - this.#delivered - rejected - gaveUp - parked - waiting;
+  }
+
   async #iterate(): Promise<void> {
     for await (const conn of this.#listener) {
       this.#delivered++;
@@ -212,7 +280,7 @@ class Round {
     }
   }
 
-  /** Pauses, resumes, swaps, changes the limit, and lets accepts fail. */
+  /** Pauses, resumes, holds, swaps, changes the limits, and lets accepts fail. */
   async #change(): Promise<void> {
     const listener = this.#listener;
     const changes = [
@@ -228,12 +296,24 @@ class Round {
         listener.maxConnections = pick(this.#random, [1, 3, 30, 300, Infinity]);
       },
       () => {
+        listener.maxConnectionsPerPeer = pick(this.#random, [1, 3, Infinity]);
+      },
+      () => {
+        this.#holds.push(listener.hold(pick(this.#random, ["one", "other"])));
+      },
+      ...Array<() => void>(2).fill(() => {
+        for (const hold of this.#holds.splice(0)) hold[Symbol.dispose]();
+      }),
+      () => {
         this.#socket.rate = pick(this.#random, [0, 0, 0.01, 0.2]);
       },
     ];
     while (!this.#ended) {
       await pause(this.#random() * 10);
       pick(this.#random, changes)();
+      // A failed accept is told when somebody is wanted again.
+      const left = this.#left();
+      assert(left === 0 || (left === 1 && this.#proxied), `${left}`);
     }
   }
 
@@ -250,10 +330,18 @@ class Round {
     while (!this.#ended) await pick(this.#random, behaviours)();
   }
 
-  async #connect(): Promise<Deno.TcpConn | undefined> {
+  async #connect(
+    peer = pick(this.#random, PEERS),
+    says = true,
+  ): Promise<Deno.TcpConn | undefined> {
     try {
       const { port } = this.#socket.addr;
-      const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+      const conn = this.#proxied || !HAS_MANY_ADDRESSES
+        ? await Deno.connect({ hostname: "127.0.0.1", port })
+        : await connectFrom(peer, this.#socket);
+      if (this.#proxied && says) {
+        await conn.write(headerOf(peer)).catch(() => {});
+      }
       this.#connected++;
       return conn;
     } catch {
@@ -313,7 +401,7 @@ class Round {
   }
 
   async #stall(): Promise<void> {
-    using conn = await this.#connect();
+    using conn = await this.#connect(undefined, this.#random() < 0.5);
     if (conn === undefined) return;
     this.#report.rude++;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -348,24 +436,30 @@ class Round {
   /** What has to hold at the end, whatever happened. */
   #check(orderly: boolean, { aborted: cut }: ShutdownResult): void {
     const { stats, state, holds } = this.#listener;
-    const { accepted, rejected, aborted, acceptErrors, active, parked } = stats;
-    assertEquals({ state, holds, active, parked }, {
+    const { accepted, rejected, aborted, acceptErrors } = stats;
+    const { active, parked, waiting } = stats;
+    assertEquals({ state, holds, active, parked, waiting }, {
       state: "closed",
       holds: [],
       active: 0,
       parked: 0,
+      waiting: 0,
     });
-    // Accepted = delivered + rejected + parked and closed: at most one of these.
-    const leftParked = accepted - this.#delivered - rejected;
-    assert(leftParked === 0 || (leftParked === 1 && !orderly), `${leftParked}`);
+    // What was parked or waiting is closed at the end.
+    const left = this.#left();
+    const most = orderly ? 0 : this.#proxied ? this.#connected : 1;
+    assert(left >= 0 && left <= most, `${left}`);
     assertEquals(acceptErrors, this.#told);
     // Resets: those turned away unheard, those cut off, and those whom the
     // system still had in its queue when the listener ended.
     const gone = aborted - this.#socket.injectedAborts;
-    const unseen = Math.max(0, this.#connected - accepted - gone);
+    const unseen = Math.max(
+      0,
+      this.#connected - accepted - this.#socket.gone,
+    );
     assertLessOrEqual(
       this.#reset,
-      rejected + (orderly ? 0 : cut + unseen + leftParked + 1),
+      rejected + (orderly ? 0 : cut + unseen + left + 1),
     );
     const report = this.#report;
     report.rounds++;

@@ -31,6 +31,11 @@ export const peers: readonly Peer[] = [
     command: () => deno("option.ts", "deferred"),
   },
   { name: "idleTimeout", command: () => deno("option.ts", "idleTimeout") },
+  {
+    name: "maxConnectionsPerPeer",
+    command: () => deno("option.ts", "maxConnectionsPerPeer"),
+  },
+  { name: "admit", command: () => deno("option.ts", "admit") },
   { name: "node:net in Deno", command: () => deno("node_net.mjs") },
   {
     name: "net.Server in Node",

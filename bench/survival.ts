@@ -59,7 +59,7 @@ interface Fault {
   /** The program without which the fault cannot be had. */
   needs?: string;
   /** What `survival_server.mjs` is told; "plain" if it is left out. */
-  mode?: "blocked" | "limits" | "proxy";
+  mode?: "blocked" | "limits" | "proxy" | "crowd";
   maxDescriptors?: number;
   tls?: boolean;
   /** Lets it happen; resolves to what there is to say about it. */
@@ -168,6 +168,11 @@ const FAULTS_TO_RUN: Fault[] = [
         return await stay(clients, server);
       }),
   },
+  {
+    title: "One client opens 5,000 connections",
+    mode: "crowd",
+    run: crowd,
+  },
 ];
 
 const connect = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
@@ -231,6 +236,27 @@ async function stay(
   await pause(STAY);
   const what = closed === 0 ? "kept them" : `closed ${closed} of them`;
   return `${what}, ${besides(await serves())}`;
+}
+
+/** One address that opens many connections, one after the other, and keeps them. */
+async function crowd(port: number, { serves }: Target): Promise<string> {
+  const sockets: net.Socket[] = [];
+  for (let i = 0; i < 5000; i++) {
+    const socket = net.connect({
+      port,
+      host: "127.0.0.1",
+      localAddress: "127.0.0.2",
+    });
+    socket.on("error", () => {});
+    sockets.push(socket);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    socket.once("connect", () => resolve());
+    socket.once("close", () => resolve());
+    await promise;
+  }
+  const served = await serves();
+  for (const socket of sockets) socket.destroy();
+  return besides(served);
 }
 
 /** Whether somebody else was served while the clients of a fault were there. */
@@ -461,10 +487,12 @@ function legend(node: string | undefined): string {
   return `"serves": a new client is answered afterwards; "deaf": the process is there and
 answers nobody. The handlers of all five catch what reading and writing throws.
 
-The last three rows meet servers that take ${LIMIT} connections at most and close one
-that says nothing for 1 s, as far as they can: \`maxConnections\` with
-\`idleTimeout\` or \`handshakeTimeout\` here, \`maxConnections\` with \`setTimeout()\`
-for \`node:net\`. \`Deno.listen\` has no limit and no timeout.
+The last four rows meet servers with limits, as far as they can have them. In three
+of them these take ${LIMIT} connections at most and close one that says nothing for 1 s:
+\`maxConnections\` with \`idleTimeout\` or \`handshakeTimeout\` here,
+\`maxConnections\` with \`setTimeout()\` for \`node:net\`. In the last one they take
+1,000, and here 50 of one client (\`maxConnectionsPerPeer\`). \`Deno.listen\` has no
+limit and no timeout.
 
 Measured with Deno ${Deno.version.deno} and Node ${
     node?.slice(1) ?? "(none)"

@@ -7,7 +7,7 @@
  * The modes: "plain"; "blocked", its event loop blocked half of the time; "limits",
  * at most 50 connections, and none of them silent for longer than 1 s, where the
  * kind has means for that; "proxy", the same behind a proxy that sends a PROXY
- * header within 1 s.
+ * header within 1 s; "crowd", at most 1,000, and 50 of one client, where it has means.
  *
  * The handlers take whatever reading and writing throws at them, in every kind
  * alike: what differs is how the connections are come by. A client that sends
@@ -26,6 +26,7 @@ const certificate = certFile && {
 };
 
 const LIMIT = 50;
+const CROWD = 1000;
 const PATIENCE = 1000; // ms
 
 async function echo(conn) {
@@ -60,6 +61,7 @@ const listenerOptions = {
     proxyProtocol: true,
     handshakeTimeout: PATIENCE,
   },
+  crowd: { maxConnections: CROWD, maxConnectionsPerPeer: LIMIT },
 };
 
 const kinds = {
@@ -96,6 +98,7 @@ const kinds = {
       ? tls.createServer(certificate, onConnection)
       : net.createServer(onConnection);
     if (mode === "limits") server.maxConnections = LIMIT;
+    if (mode === "crowd") server.maxConnections = CROWD;
     server.listen(bind.port, bind.hostname, () => ready(server.address().port));
   },
 

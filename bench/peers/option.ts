@@ -10,6 +10,8 @@ const options: Record<string, ListenerOptions> = {
   deferred: { flags: LEV_OPT_DEFERRED_ACCEPT },
   proxyProtocol: { proxyProtocol: true },
   idleTimeout: { idleTimeout: 60_000 },
+  maxConnectionsPerPeer: { maxConnectionsPerPeer: 1000 },
+  admit: { admit: (addr) => addr.hostname === "127.0.0.1" },
 };
 
 const [name = "", port = ""] = Deno.args;
