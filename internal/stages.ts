@@ -4,6 +4,7 @@ import { realRemoteAddr } from "./covered.ts";
 import { firstByte } from "./first_byte.ts";
 import { Gate } from "./gate.ts";
 import { handshake } from "./handshake.ts";
+import { callHook, isPromise } from "./hooks.ts";
 import { Idle } from "./idle.ts";
 import { proxyHeaderReader } from "./proxy_protocol.ts";
 import type { Settings } from "./settings.ts";
@@ -81,7 +82,10 @@ function safely<C extends Deno.Conn>(
 ): (conn: C) => Outcome {
   return (conn) => {
     try {
-      return look(conn) === true || otherwise;
+      const passes: unknown = look(conn);
+      if (passes === true) return true;
+      if (isPromise(passes)) callHook(() => passes); // it may reject
+      return otherwise;
     } catch (error) {
       host.onError(error, conn);
       return otherwise;

@@ -7,6 +7,7 @@ import {
   type ListenerOptions,
 } from "@evconn/listener";
 import { connect, connectAll, isClosed, turns, until } from "./clients.ts";
+import { QuietConsole } from "./console.ts";
 import { echo } from "./faults.ts";
 import { connectAs, isServed } from "./peer_clients.ts";
 import { TempDir } from "./temp_dir.ts";
@@ -210,4 +211,14 @@ Deno.test("admit must be a function", () => {
       "Cannot listen as 'admit' must be a function",
     );
   }
+});
+
+Deno.test("admit that returns a promise turns away, and the listener outlives its rejection", async () => {
+  using quiet = new QuietConsole();
+  const admit = (() => Promise.reject(new Error("no"))) as never;
+  await using listener = listen({ ...LOCAL, admit }, echo);
+  using client = await connect(listener);
+  assert(await isClosed(client));
+  await until(() => quiet.errors.length === 1);
+  assertEquals(listener.stats.rejected, 1);
 });
