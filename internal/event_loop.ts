@@ -12,9 +12,9 @@ const IMMEDIATES = isBefore(2, 6) ? 1 : 61;
 /** An operation that had to yield, because its turn had no operations left, goes on by then. */
 const NEXT_TURN = 3;
 
-/** Deno has it since 2.0, and in its types only later. */
-const { setImmediate } = globalThis as unknown as {
-  setImmediate(callback: () => void): void;
+/** Not in Deno's types before 2.9, and not in the first versions of Deno 2. */
+const { setImmediate = setTimeout } = globalThis as unknown as {
+  setImmediate?(callback: () => void): void;
 };
 
 /**
