@@ -1,4 +1,4 @@
-import { type Intake, type Outcome, Stage } from "./stage.ts";
+import { type Intake, never, type Outcome, Stage } from "./stage.ts";
 
 /** The stage that looks at each connection once, and may turn it away. */
 export class Gate<C extends Deno.Conn, A extends Deno.Addr>
@@ -61,8 +61,4 @@ export class Gate<C extends Deno.Conn, A extends Deno.Addr>
       ...super.giveBack(),
     ];
   }
-}
-
-function never(): Promise<never> {
-  return new Promise(() => {});
 }

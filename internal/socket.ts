@@ -7,7 +7,7 @@ import { dispose } from "./conns.ts";
 import { handOn } from "./covered.ts";
 import { caughtUp, nextTurn } from "./event_loop.ts";
 import { Queue } from "./queue.ts";
-import { Stage } from "./stage.ts";
+import { never, Stage } from "./stage.ts";
 import { SocketFile } from "./unix_socket.ts";
 
 /** Sockets that were detached: adopted again, they remember. */
@@ -26,7 +26,7 @@ export class Socket<
   readonly #inHand = new Queue<C | Promise<C>>();
   /** What accept() has given for one in hand, and what it stands for by now. */
   readonly #origins = new WeakMap<Promise<C>, Promise<C>>();
-  /** And the other way round. */
+  /** And the other way round, while somebody has it. */
   readonly #given = new WeakMap<Promise<C>, Promise<C>>();
   readonly #file: SocketFile | undefined;
   #accepts = 0; // how many were begun
@@ -79,18 +79,16 @@ export class Socket<
     return Promise.resolve(next);
   }
 
-  /** One in hand that fails is passed over, once, however often it changes hands. */
+  /** One in hand that fails is passed over, for who has asked for it last. */
   #orNext(inHand: Promise<C>): Promise<C> {
-    let conn = this.#given.get(inHand);
-    if (conn === undefined) {
-      conn = inHand.catch(() => {
-        const next = this.accept();
-        this.#origins.set(conn!, this.#origins.get(next) ?? next);
-        return next;
-      });
-      this.#given.set(inHand, conn);
-      this.#origins.set(conn, inHand);
-    }
+    const conn = inHand.catch(() => {
+      if (this.#given.get(inHand) !== conn) return never(); // it was given back
+      const next = this.accept();
+      this.#origins.set(conn, this.#origins.get(next) ?? next);
+      return next;
+    });
+    this.#given.set(inHand, conn);
+    this.#origins.set(conn, inHand);
     return conn;
   }
 
@@ -102,9 +100,15 @@ export class Socket<
   handOver(inHand: (C | Promise<C>)[], refed: boolean): Deno.Listener<C, A> {
     detached.set(this.inner, this);
     for (const item of [...inHand, ...this.#inHand.takeAll()]) {
+      if (!(item instanceof Promise)) {
+        this.#inHand.push(item);
+        continue;
+      }
       // However often it changes hands, it is in one promise.
-      this.#inHand.push(this.#origins.get(item as Promise<C>) ?? item);
-      if (item instanceof Promise) item.catch(() => {});
+      const origin = this.#origins.get(item) ?? item;
+      origin.catch(() => {});
+      this.#given.delete(origin);
+      this.#inHand.push(origin);
     }
     if (refed) this.ref();
     else this.unref();

@@ -119,3 +119,8 @@ export class Stage<
     }
   }
 }
+
+/** What an accept() gives whose connections go to somebody else by now. */
+export function never(): Promise<never> {
+  return new Promise(() => {});
+}

@@ -17,6 +17,7 @@ import {
 } from "./clients.ts";
 import { CROWD } from "./crowd.ts";
 import { ask, echo, Program } from "./faults.ts";
+import { hasEnd } from "./has_end.ts";
 import { osError, StandIn } from "./stand_in.ts";
 import { TempDir } from "./temp_dir.ts";
 
@@ -250,14 +251,6 @@ for (const [verb, forbid] of Object.entries(FORBIDDING)) {
       assertEquals(listener.stats.connectionErrors, 0);
     }
   });
-}
-
-/** Waits for a client's end, and fails if there is none: nobody would close its connection. */
-async function hasEnd(client: Deno.Conn): Promise<void> {
-  let isOver = false;
-  const end = readAll(client).catch(() => {}).finally(() => isOver = true);
-  await until(() => isOver, "the client's end");
-  await end;
 }
 
 /** A client that is served, closed or refused. */

@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Socket } from "../internal/socket.ts";
 import { CERTIFICATE } from "./certificate.ts";
-import { connect, connectAll, isClosed, turns } from "./clients.ts";
+import { connect, connectAll, turns } from "./clients.ts";
+import { hasEnd } from "./has_end.ts";
 import { TempDir } from "./temp_dir.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
@@ -107,6 +108,36 @@ Deno.test("accept() is made once for what has changed hands before and after it 
   closeAll(clients);
 });
 
+/** A socket with two connections in hand, and an accept that has failed since it was given back. */
+async function withFailedInHand() {
+  const socket = Socket.of(Deno.listen(LOCAL));
+  const clients = await connectAll(socket, 2);
+  const conns = [await socket.accept(), await socket.accept()];
+  const inFlight = Promise.withResolvers<Deno.TcpConn>();
+  socket.handOver([inFlight.promise], true);
+  socket.handOver([...conns, socket.accept()], true);
+  inFlight.reject(new Error("reset"));
+  await turns();
+  return { socket, clients };
+}
+
+Deno.test("accept() keeps the order when one in hand fails that somebody had asked for", async () => {
+  const { socket, clients } = await withFailedInHand();
+  using _ = socket;
+  clients.push(await connect(socket));
+  for (const client of clients) {
+    using conn = await socket.accept();
+    assertEquals(conn.remoteAddr.port, port(client));
+  }
+  closeAll(clients);
+});
+
+Deno.test("close() closes all when one in hand has failed that somebody had asked for", async () => {
+  const { socket, clients } = await withFailedInHand();
+  socket.close();
+  for (const client of clients) await hasEnd(client);
+});
+
 Deno.test("handOver() shows the socket as it was made when nothing is in hand", async () => {
   const { socket, inner, clients } = await withInHand(1);
   using _ = socket;
@@ -153,9 +184,8 @@ Deno.test("what is in flight keeps the process alive only when somebody has aske
 Deno.test("close() closes all that is in hand", async () => {
   const { socket, clients } = await withInHand(2);
   socket.close();
-  for (const client of clients) assert(await isClosed(client));
+  for (const client of clients) await hasEnd(client);
   await assertRejects(() => socket.accept(), Deno.errors.BadResource);
-  closeAll(clients);
 });
 
 Deno.test("release() resolves when the address can be listened on again", async () => {
