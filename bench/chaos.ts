@@ -311,8 +311,8 @@ class Round {
     while (!this.#ended) {
       await pause(this.#random() * 10);
       pick(this.#random, changes)();
-      // Whoever is on the way from one count to the other is there in a few microtasks.
-      for (let i = 0; i < 50 && this.#left() !== 0; i++) await null;
+      // Some may be on the way from one count to the other; none stays there.
+      for (let i = 0; i < 50 && this.#left() !== 0; i++) await pause(0);
       // A failed accept is told when somebody is wanted again.
       const left = this.#left();
       assert(left === 0 || (left === 1 && this.#proxied), `${left}`);
