@@ -18,7 +18,7 @@ export class Deadline {
   /** Lets it be in so many ms, unless it is sooner anyway. */
   within(ms: number): void {
     const at = performance.now() + ms;
-    if (this.#isOver || this.#isCleared || at >= this.#at) return;
+    if (this.#isCleared || at >= this.#at) return;
     this.#at = at;
     clearTimeout(this.#timer);
     if (ms === 0) this.#end();

@@ -14,7 +14,7 @@ import {
 } from "./ip_address.ts";
 
 /** A piece of information that a proxy has added. The types are in section 2.2. */
-export interface Tlv {
+interface Tlv {
   readonly type: number;
   readonly value: Uint8Array;
 }

@@ -90,6 +90,7 @@ Deno.test("close() is idempotent, and everything after it is a quiet no-op", asy
   for await (const _ of listener) assert(false, "nothing is iterated");
   assertEquals([listener.state, listener.holds], ["closed", []]);
   await listener.finished;
+  assertEquals(listener.stats.connectionErrors, 0); // the callback was not called
 });
 
 Deno.test("close() during a backoff ends at once", async () => {
@@ -330,6 +331,7 @@ Deno.test("shutdown() drains nothing when told so, while paused, or without a ca
       aborted: 0,
     });
     assert(await isClosed(client));
+    assertEquals(listener.stats.connectionErrors, 0); // the callback was not called
   }
 });
 
@@ -511,6 +513,7 @@ Deno.test("detach() loses no connection, parked, in flight or queued", async () 
     ]);
     closeAll(clients);
     await listener.finished;
+    assertEquals(listener.stats.connectionErrors, 0); // the callback was not called
   }
 });
 
@@ -552,6 +555,7 @@ Deno.test("detach() gives a socket that can be adopted again", async () => {
   third.unref();
   third.ref();
   assertEquals(await readAll(await connect(third)), "hello");
+  assertEquals(first.stats.connectionErrors, 0); // its callback was not called
 });
 
 Deno.test("what detach() gives ends as a Deno.Listener does", async () => {
