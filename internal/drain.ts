@@ -1,6 +1,7 @@
 import { caughtUp } from "./event_loop.ts";
 import type { Parts } from "./ending.ts";
 import type { Stage } from "./stage.ts";
+import { within } from "./within.ts";
 
 /** How long descriptors may be missing before the queue is given up, in ms. */
 const MAX_PATIENCE = 1000;
@@ -47,11 +48,4 @@ async function hasMoved(stage: Stage): Promise<boolean> {
   if (waiting === 0) return false;
   await caughtUp(() => stage.waiting === waiting);
   return stage.waiting !== waiting;
-}
-
-async function within(ms: number, event: Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  await Promise.race([event, promise]);
-  clearTimeout(timer);
 }

@@ -167,7 +167,8 @@ export class Settings<C extends Deno.Conn> implements ListenerOptions<C> {
   }
 }
 
-function refuse(
+/** Says what is wrong with an option, in one form for all. */
+export function refuse(
   ErrorClass: new (message: string) => Error,
   name: string,
   must: string,
@@ -228,13 +229,13 @@ function checkWait(name: string, wait: number): void {
 }
 
 /** Refuses a wait that a timer cannot keep. */
-export function checkTimeout(timeout: number): void {
+export function checkTimeout(timeout: number, purpose = "shut down"): void {
   const valid = timeout >= 0 &&
     (timeout <= MAX_TIMEOUT || timeout === Infinity);
   if (typeof timeout === "number" && valid) return;
   const ErrorClass = typeof timeout === "number" ? RangeError : TypeError;
   const must = `from 0 to ${MAX_TIMEOUT} ms or Infinity`;
-  refuse(ErrorClass, "timeout", must, timeout, "shut down");
+  refuse(ErrorClass, "timeout", must, timeout, purpose);
 }
 
 function checkBoolean(name: string, value: unknown): void {

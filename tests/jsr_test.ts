@@ -2,14 +2,18 @@
 import { assertEquals } from "@std/assert";
 import { name, publishedFiles, serveRegistry, version } from "./registry.ts";
 
+const PACKAGE = `jsr:${name}@^${version.split(".").slice(0, 2).join(".")}`;
+
 /** Runs a program in an empty folder that has nothing but the registry. */
 async function runConsumer(
   registry: string,
   source: string,
-  ...flags: string[]
+  flags: string[] = [],
+  worker = "",
 ) {
   const cwd = await Deno.makeTempDir();
   await Deno.writeTextFile(`${cwd}/main.ts`, source);
+  await Deno.writeTextFile(`${cwd}/worker.ts`, worker);
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--check", "--no-prompt", ...flags, "main.ts"],
     cwd,
@@ -24,7 +28,7 @@ Deno.test("the package works when it is imported from JSR, with nothing but --al
   await using registry = await serveRegistry();
   const { code, stdout, stderr } = await runConsumer(
     registry.url,
-    `import { listen } from "jsr:@evconn/listener@^0.1";
+    `import { listen } from "${PACKAGE}";
     await using listener = listen({ hostname: "127.0.0.1", port: 0 }, async (conn) => {
       const buffer = new Uint8Array(16);
       const length = await conn.read(buffer);
@@ -33,7 +37,27 @@ Deno.test("the package works when it is imported from JSR, with nothing but --al
     using client = await Deno.connect({ port: listener.addr.port });
     await client.write(new TextEncoder().encode("hello"));
     console.log(await new Response(client.readable).text());`,
-    "--allow-net",
+    ["--allow-net"],
+  );
+  assertEquals([code, stdout], [0, "hello\n"], stderr);
+});
+
+Deno.test("so do workers, which have to be read from disk", async () => {
+  await using registry = await serveRegistry();
+  const { code, stdout, stderr } = await runConsumer(
+    registry.url,
+    `import { listenParallel } from "${PACKAGE}/parallel";
+    await using service = await listenParallel(
+      new URL("./worker.ts", import.meta.url),
+      { hostname: "127.0.0.1", port: 0, workers: 2, data: "hello" },
+    );
+    using client = await Deno.connect({ port: service.addr.port });
+    console.log(await new Response(client.readable).text());`,
+    ["--allow-net", "--allow-read=worker.ts"],
+    `import { serveParallel } from "${PACKAGE}/parallel";
+    serveParallel<string>((conn, _, text) =>
+      conn.write(new TextEncoder().encode(text))
+    );`,
   );
   assertEquals([code, stdout], [0, "hello\n"], stderr);
 });
@@ -42,7 +66,7 @@ Deno.test("the package has no module but its own", async () => {
   await using registry = await serveRegistry();
   const { code, stderr } = await runConsumer(
     registry.url,
-    `import "jsr:@evconn/listener@^0.1";`,
+    `import "${PACKAGE}"; import "${PACKAGE}/parallel";`,
   );
   assertEquals(code, 0, stderr);
   const own = [...registry.files.keys()].filter((path) => path.endsWith(".ts"));
@@ -53,7 +77,7 @@ Deno.test("the package has no module but its own", async () => {
 
 Deno.test("nothing is published but the library and what describes it", async () => {
   const others = [...(await publishedFiles()).keys()].filter((path) =>
-    !/^\/(internal\/)?\w+\.ts$/.test(path)
+    !/^\/(internal\/(parallel\/)?)?\w+\.ts$/.test(path)
   );
   assertEquals(others.sort(), [
     "/CHANGELOG.md",

@@ -43,7 +43,7 @@ export async function serveRegistry() {
   const [scope, pkg] = name.slice(1).split("/");
   const indexes: Record<string, unknown> = {
     [`/${name}/meta.json`]: { scope, name: pkg, versions: { [version]: {} } },
-    [`/${name}/${version}_meta.json`]: { manifest, exports: { ".": exports } },
+    [`/${name}/${version}_meta.json`]: { manifest, exports },
   };
   const requests: string[] = [];
   const server = Deno.serve(

@@ -1,0 +1,105 @@
+import type { ConnListener } from "../../listener.ts";
+import { nextTurn } from "../event_loop.ts";
+import { isPromise } from "../hooks.ts";
+import { Stage } from "../stage.ts";
+import type { ConnectionCallback } from "../types.ts";
+import type { Load } from "./load.ts";
+import type { SharedSocket } from "./shared_socket.ts";
+
+/** Its data is what the parent has given. */
+// deno-lint-ignore no-explicit-any
+export type Callback = ConnectionCallback<Deno.TcpConn, any>;
+
+/** The first time that a worker stands back, in ms, */
+const MIN_WAIT = 1;
+/** and the longest: how late it may be noticed that the others take nobody. */
+const MAX_WAIT = 50;
+
+/**
+ * The stage that keeps the workers even. The kernel gives a connection to whoever asks
+ * first, and that is the same one again and again. So whoever has more than the others
+ * stands back for a while, and looks time and again whether they take what comes.
+ */
+export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
+  readonly #socket: SharedSocket;
+  readonly #load: Load;
+  #wake: (() => void) | undefined; // set while it stands back
+  /** Whose connections are counted. */
+  listener: ConnListener | undefined;
+
+  constructor(socket: SharedSocket, load: Load) {
+    super(socket);
+    this.#socket = socket;
+    this.#load = load;
+  }
+
+  override accept(): Promise<Deno.TcpConn> {
+    const active = this.#active;
+    this.#load.come(active);
+    return this.#load.isAhead(active) ? this.#standBack() : super.accept();
+  }
+
+  get #active(): number {
+    return this.listener?.stats.active ?? 0;
+  }
+
+  async #standBack(): Promise<Deno.TcpConn> {
+    for (let wait = MIN_WAIT; this.#load.isAhead(this.#active); wait *= 2) {
+      await this.#hold(Math.min(wait, MAX_WAIT));
+      const conn = await this.#socket.acceptNow();
+      if (conn === undefined) continue;
+      this.#load.leaveOut(this.#active);
+      return conn;
+    }
+    return await super.accept();
+  }
+
+  async #hold(ms: number): Promise<void> {
+    using _hold = this.listener?.hold("balance");
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ms);
+    this.#wake = resolve;
+    await promise;
+    clearTimeout(timer);
+  }
+
+  /** A callback, of whose connections the other workers are told when they end, too. */
+  watch(callback: Callback): Callback {
+    return (...args) => {
+      const handled = callback(...args);
+      if (!isPromise(handled)) return handled; // nobody counts it
+      const served = Promise.resolve(handled);
+      const ended = () => this.#load.go();
+      served.then(ended, ended);
+      return served;
+    };
+  }
+
+  /** Accepts nobody until it is told to take anybody. */
+  async stop(): Promise<void> {
+    await this.#socket.stop();
+    await nextTurn(() => true); // who was on the way is delivered
+  }
+
+  /** Leaves nobody to the others any more, as nobody will be left. */
+  async takeAll(): Promise<void> {
+    this.#end();
+    await nextTurn(() => true); // it has stepped forward
+  }
+
+  /** Leaves the queue to the others. Resolves when what it has taken is given. */
+  async leave(): Promise<void> {
+    this.#end();
+    await this.#socket.leave();
+  }
+
+  override close(): void {
+    this.#end();
+    super.close();
+  }
+
+  #end(): void {
+    this.#load.leave();
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,48 @@
+import { applyFlags, checkCallback, readOnce, refuse } from "../settings.ts";
+import type { ParallelOptions } from "./types.ts";
+
+/** The options of a service, checked. Nothing is open yet. */
+export class ParallelSettings {
+  readonly bind: { hostname: string; port: number; tcpBacklog: number };
+  readonly workers: number;
+  readonly data: unknown;
+  readonly signal?: AbortSignal;
+  readonly onWorkerError?: (error: Error, index: number) => void;
+
+  constructor(options: ParallelOptions) {
+    const given = readOnce(
+      options as ParallelOptions & Record<string, unknown>,
+    );
+    refuseOthers(given);
+    applyFlags(given, 0); // the length of the queue
+    const { hostname = "0.0.0.0", port, tcpBacklog = 0 } = given;
+    this.bind = { hostname, port, tcpBacklog };
+    const { workers = navigator.hardwareConcurrency } = given;
+    const isCount = typeof workers === "number";
+    if (!Number.isInteger(workers) || workers < 1) {
+      const ErrorClass = isCount ? RangeError : TypeError;
+      refuse(ErrorClass, "workers", "a positive integer", workers);
+    }
+    this.workers = workers;
+    const { data, signal, onWorkerError } = given;
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      refuse(TypeError, "signal", "an AbortSignal", signal);
+    }
+    checkCallback("onWorkerError", onWorkerError);
+    this.data = structuredClone(data);
+    if (signal) this.signal = signal;
+    if (onWorkerError) this.onWorkerError = onWorkerError;
+  }
+}
+
+/** Deno can share the queue of a TCP socket only. */
+function refuseOthers(given: Record<string, unknown>): void {
+  const isTls = given["cert"] !== undefined || given["key"] !== undefined;
+  const transport = isTls ? "TLS" : given["transport"] ?? "tcp";
+  if (transport === "tcp" && given["path"] === undefined) return;
+  throw new Deno.errors.NotSupported(
+    `Cannot listen as workers are not supported with ${
+      isTls ? "TLS" : `the transport ${Deno.inspect(given["transport"])}`
+    }: Deno lets threads share the queue of a TCP socket only`,
+  );
+}

@@ -1,0 +1,116 @@
+/**
+ * What the parent and its workers say to each other. The parent gives orders, and each
+ * is answered once it is carried out. Besides, a worker reports what happens in it.
+ */
+import { errorCode, toError } from "../failures.ts";
+import type { ListenerStats, ShutdownResult } from "../types.ts";
+import type { ParallelMode } from "./types.ts";
+
+/** Where and how a worker is to listen. */
+export interface Place {
+  hostname: string;
+  port: number;
+  tcpBacklog: number;
+  mode: ParallelMode;
+}
+
+/** What the parent tells a worker to do. */
+export type Order =
+  | {
+    order: "listen";
+    place: Place;
+    data: unknown;
+    paused: boolean;
+    /** How busy everybody is, and which of them the worker is. */
+    load: { buffer: SharedArrayBuffer; slot: number };
+  }
+  | { order: "pause" | "resume" | "stats" | "close" }
+  | { order: "setData"; data: unknown }
+  /** Ends it: `leave` leaves those in the queue to the other workers. */
+  | { order: "leave" | "shutdown"; timeout: number };
+
+/** An order on its way. */
+export type Sent = Order & { id: number };
+
+/** What a worker tells the parent. */
+export type Report =
+  & (
+    /** It is there, and waits for the order to listen. */
+    | { report: "loaded" }
+    /** It has carried out an order, or could not. */
+    | { report: "answer"; id: number; result?: ShutdownResult; error?: Thrown }
+    /** Something was thrown in it that nobody has caught. */
+    | { report: "failed"; error: Thrown }
+    /** It takes nobody any more, */
+    | { report: "left" }
+    /** and serves nobody any more. */
+    | { report: "finished" }
+  )
+  & { stats: ListenerStats };
+
+/** What a worker has counted so far. */
+export const NOTHING: Readonly<ListenerStats> = {
+  accepted: 0,
+  active: 0,
+  parked: 0,
+  waiting: 0,
+  rejected: 0,
+  aborted: 0,
+  timedOut: 0,
+  acceptErrors: 0,
+  connectionErrors: 0,
+};
+
+/** Two counts together. */
+export function sum(one: ListenerStats, other: ListenerStats): ListenerStats {
+  const total = { ...one };
+  for (const key of Object.keys(NOTHING) as (keyof ListenerStats)[]) {
+    total[key] += other[key];
+  }
+  return total;
+}
+
+/**
+ * An error on its way: structured cloning forgets the classes of `Deno.errors`, codes,
+ * and causes that cannot be copied.
+ */
+export interface Thrown {
+  name: string;
+  message: string;
+  stack?: string | undefined;
+  code: string;
+}
+
+/** Whatever was thrown, to be sent. */
+export function toThrown(error: unknown): Thrown {
+  try {
+    const { name, message, stack } = toError(error);
+    return {
+      name: String(name),
+      message: String(message),
+      stack: stack === undefined ? stack : String(stack),
+      code: errorCode(error),
+    };
+  } catch {
+    const message = "something that cannot be shown";
+    return { name: "Error", message, code: "" };
+  }
+}
+
+/** The error that was sent, of the class that it had, if Deno has such a class. */
+export function fromThrown({ name, message, stack, code }: Thrown): Error {
+  const known = {
+    ...Deno.errors,
+    RangeError,
+    ReferenceError,
+    SyntaxError,
+    TypeError,
+  };
+  const ErrorClass = Object.hasOwn(known, name)
+    ? known[name as keyof typeof known]
+    : Error;
+  const error = new ErrorClass(message);
+  error.name = name;
+  if (stack !== undefined) error.stack = stack;
+  return code === "" ? error : Object.assign(error, { code });
+}

@@ -1,0 +1,11 @@
+/** Whether something happens within so many ms. Resolves as soon as that is known. */
+export async function within(
+  ms: number,
+  event: Promise<unknown>,
+): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), ms);
+  const happens = await Promise.race([event.then(() => true), promise]);
+  clearTimeout(timer);
+  return happens;
+}

@@ -1,0 +1,2 @@
+/** A worker that fails before it listens. */
+throw new RangeError("thrown at the start");
