@@ -63,6 +63,12 @@ function start(port: number): ConnListener<Deno.TlsConn> {
   }, echo);
 }
 
+// Sockets with LEV_OPT_REUSEABLE_PORT share a port with any other that has it. A plain
+// one does not, and finds out whether the port is in use.
+tryTo(
+  `listen on ${hostname}:${port}`,
+  () => Deno.listen({ hostname, port }).close(),
+);
 let listener = tryTo(`start on ${hostname}:${port}`, () => start(port));
 const { addr } = listener;
 console.log(`Echoing over TLS on ${formatAddress(addr)}`);
