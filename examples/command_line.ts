@@ -18,7 +18,13 @@ type CommandLine<D extends Defaults> =
     words: string[];
   };
 
-/** Reads the command line. With `--help`, and if it is wrong, the program ends here. */
+/**
+ * Reads the command line. With `--help`, and if it is wrong, the program ends here.
+ *
+ * @param help What `--help` prints.
+ * @param defaults The options that there are.
+ * @returns What is given or else the default, by the options' names.
+ */
 export function commandLine<D extends Defaults>(
   help: string,
   defaults: D,
