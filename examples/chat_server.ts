@@ -3,9 +3,10 @@
  * is waited for, and who does not read is dropped before it fills the memory.
  *
  * ```sh
- * deno run --allow-net examples/chat_server.ts 9000
- * deno run --allow-net --allow-read --allow-write examples/chat_server.ts --unix chat.sock
+ * deno task example examples/chat_server.ts 9000
  * nc 127.0.0.1 9000
+ * deno task example examples/chat_server.ts --unix chat.sock
+ * nc -U chat.sock
  * ```
  *
  * Ctrl-C or SIGTERM ends it.
@@ -13,8 +14,9 @@
  * @module
  */
 import { listen } from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
 import { Guest } from "./chat/guest.ts";
+import { commandLine } from "./command_line.ts";
+import { fail, formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: chat_server.ts [options] [port]
@@ -24,29 +26,15 @@ Sends each line to everybody else. The port is 9000 if none is given.
 Options:
   --hostname ADDRESS  Listen on this address (default: 127.0.0.1)
   --unix PATH         Listen on a Unix socket instead
+  --verbose           Print the address of each client
   --help              Show this and exit`;
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  string: ["hostname", "unix", "_"],
-  boolean: ["help"],
-  default: { hostname: "127.0.0.1" },
-  unknown: (arg) => {
-    if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
-  },
+const { hostname, port, unix, verbose } = commandLine(HELP, {
+  hostname: "127.0.0.1",
+  port: 9000,
+  unix: undefined,
 });
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
-}
-const [portText = "9000", ...surplus] = args._.map(String);
-if (surplus.length > 0) fail("There is one port");
-const port = /^\d+$/.test(portText) ? Number(portText) : NaN;
-if (!(port >= 0 && port <= 65535)) fail("Invalid port");
+if (unix === "") fail("--unix takes a path");
 
 const encoder = new TextEncoder();
 const guests = new Set<Guest>();
@@ -57,7 +45,8 @@ function tell(from: Guest, text: string, said: Iterable<number> = []) {
   for (const guest of guests) if (guest !== from) guest.send(message);
 }
 
-async function welcome(conn: Deno.Conn) {
+async function welcome(conn: Deno.TcpConn | Deno.UnixConn) {
+  if (verbose) logClient(conn);
   const guest = new Guest(conn);
   guests.add(guest);
   guest.send(encoder.encode(`You are ${guest.name} of ${guests.size}\n`));
@@ -75,26 +64,14 @@ async function welcome(conn: Deno.Conn) {
   tell(guest, `${guest.name} has left`);
 }
 
-const { unix, hostname } = args;
-if (unix === "") fail("--unix takes a path");
-const listener = (() => {
-  try {
-    return unix !== undefined
+const listener = tryTo(
+  `listen on ${unix ?? `${hostname}:${port}`}`,
+  () =>
+    unix !== undefined
       ? listen({ transport: "unix", path: unix })
-      : listen({ hostname, port, noDelay: true });
-  } catch (error) {
-    fail(
-      `Cannot listen on ${unix ?? `${hostname}:${port}`}: ${
-        (error as Error).message
-      }`,
-    );
-  }
-})();
-console.log(
-  `Chatting on ${
-    unix ?? `${hostname}:${(listener.addr as Deno.NetAddr).port}`
-  }`,
+      : listen({ hostname, port, noDelay: true }),
 );
+console.log(`Chatting on ${formatAddress(listener.addr)}`);
 
 onEndSignal(() => listener.close());
 for await (const conn of listener) welcome(conn);

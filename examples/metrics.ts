@@ -3,9 +3,9 @@
  * HTTP, and as OpenTelemetry metrics, which Deno sends by itself.
  *
  * ```sh
- * deno run --allow-net examples/metrics.ts --metrics-port 9464 9876
+ * deno task example examples/metrics.ts --metrics-port 9464 9876
  * curl http://127.0.0.1:9464/metrics
- * OTEL_DENO=true deno run --allow-net examples/metrics.ts 9876
+ * OTEL_DENO=true deno task example examples/metrics.ts 9876
  * ```
  *
  * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
@@ -14,8 +14,9 @@
  * @module
  */
 import { listen, type ListenerStats } from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
 import { metrics } from "npm:@opentelemetry/api@^1.9.0";
+import { commandLine } from "./command_line.ts";
+import { formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: metrics.ts [options] [port]
@@ -26,6 +27,7 @@ port is 9876 if none is given.
 Options:
   --hostname ADDRESS   Listen on this address (default: 127.0.0.1)
   --metrics-port PORT  Serve /metrics there (default: 9464)
+  --verbose            Print the address of each client
   --help               Show this and exit`;
 
 /** What each number is called, whether it only grows, and what it counts. */
@@ -39,42 +41,17 @@ const METRICS: [keyof ListenerStats, string, "counter" | "gauge", string][] = [
   ["connectionErrors", "errors_total", "counter", "Connections that failed."],
 ];
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  string: ["hostname", "metrics-port", "_"],
-  boolean: ["help"],
-  default: { hostname: "127.0.0.1", "metrics-port": "9464" },
-  unknown: (arg) => {
-    if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
-  },
+const options = commandLine(HELP, {
+  hostname: "127.0.0.1",
+  port: 9876,
+  "metrics-port": 9464,
 });
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
-}
-
-function parsePort(text: string): number {
-  const port = /^\d+$/.test(text) ? Number(text) : NaN;
-  return port >= 0 && port <= 65535 ? port : fail("Invalid port");
-}
-const { hostname } = args;
-const [portText = "9876", ...surplus] = args._.map(String);
-if (surplus.length > 0) fail("There is one port");
-const port = parsePort(portText);
-const metricsPort = parsePort(args["metrics-port"]);
+const { hostname, port, "metrics-port": metricsPort, verbose } = options;
 
 /** Sends back what comes in until the client has sent everything. */
-async function echo(conn: Deno.TcpConn) {
-  const buffer = new Uint8Array(16 * 1024);
-  for (let length; (length = await conn.read(buffer)) !== null;) {
-    for (let sent = 0; sent < length;) {
-      sent += await conn.write(buffer.subarray(sent, length));
-    }
-  }
+function echo(conn: Deno.TcpConn) {
+  if (verbose) logClient(conn);
+  return conn.readable.pipeTo(conn.writable);
 }
 
 /** The numbers in Prometheus' text format. */
@@ -109,27 +86,17 @@ function answer(request: Request): Response {
   });
 }
 
-function orFail<T>(port: number, start: () => T): T {
-  try {
-    return start();
-  } catch (error) {
-    fail(`Cannot listen on ${hostname}:${port}: ${(error as Error).message}`);
-  }
-}
-
-const listener = orFail(
-  port,
+const listener = tryTo(
+  `listen on ${hostname}:${port}`,
   () => listen({ hostname, port, noDelay: true }, echo),
 );
-const http = orFail(metricsPort, () => {
-  return Deno.serve(
-    { hostname, port: metricsPort, onListen: () => {} },
-    answer,
-  );
-});
+const http = tryTo(
+  `listen on ${hostname}:${metricsPort}`,
+  () => Deno.serve({ hostname, port: metricsPort, onListen: () => {} }, answer),
+);
 observe(() => listener.stats);
-console.log(`Echoing on ${hostname}:${listener.addr.port}`);
-console.log(`Metrics on http://${hostname}:${http.addr.port}/metrics`);
+console.log(`Echoing on ${formatAddress(listener.addr)}`);
+console.log(`Metrics on http://${formatAddress(http.addr)}/metrics`);
 
 onEndSignal((again) => {
   if (again) Deno.exit();

@@ -3,7 +3,7 @@
  * is in `redis/`; how it serves is here.
  *
  * ```sh
- * deno run --allow-net examples/redis_server.ts --port 6379
+ * deno task example examples/redis_server.ts 6379
  * redis-cli set greeting hello ex 60
  * ```
  *
@@ -11,25 +11,23 @@
  *
  * @module
  */
-import {
-  type ConnListener,
-  LEV_OPT_CLOSE_ON_FREE,
-  LEV_OPT_REUSEABLE,
-  listen,
-} from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
-import { onEndSignal } from "./signals.ts";
+import { type ConnListener, listen } from "@evconn/listener";
+import { commandLine } from "./command_line.ts";
+import { formatAddress, logClient, tryTo } from "./messages.ts";
 import { execute } from "./redis/commands.ts";
 import { Replies } from "./redis/replies.ts";
 import { ProtocolError, Requests } from "./redis/requests.ts";
+import { onEndSignal } from "./signals.ts";
 
-const HELP = `Usage: redis_server.ts [options]
+const HELP = `Usage: redis_server.ts [options] [port]
 
-Serves strings, counters and expiry over the Redis protocol, from memory.
+Serves strings, counters and expiry over the Redis protocol, from memory. The port
+is 6379 if none is given, and may be 0 for any.
 
 Options:
   --hostname ADDRESS  Listen on this address (default: 127.0.0.1)
-  --port PORT         Listen on this port, 0 for any (default: 6379)
+  --port PORT         The port, as Redis's own option has it
+  --verbose           Print the address of each client
   --help              Show this and exit`;
 
 /** Replies are written when a batch is answered, or so many bytes have come together. */
@@ -37,26 +35,14 @@ const WRITE_AT = 256 * 1024;
 /** How long clients may take to fetch their last replies, in ms. */
 const GRACE = 500;
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  string: ["hostname", "port", "_"],
-  boolean: ["help"],
-  default: { hostname: "127.0.0.1", port: "6379" },
-  unknown: (arg) => fail(`Unknown argument: ${arg}`),
+const { hostname, port, verbose } = commandLine(HELP, {
+  hostname: "127.0.0.1",
+  port: 6379,
 });
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
-}
-const port = /^\d+$/.test(args.port) ? Number(args.port) : NaN;
-if (!(port >= 0 && port <= 65535)) fail("Invalid port");
 
 /** Answers a client batch by batch: all that has come, then one write. */
 async function serve(conn: Deno.TcpConn, listener: ConnListener) {
+  if (verbose) logClient(conn);
   const requests = new Requests(), replies = new Replies();
   // A client that waits for the next command has nothing to lose at the end.
   while (await requests.read(conn)) {
@@ -82,21 +68,11 @@ async function answer(requests: Requests, replies: Replies, conn: Deno.Conn) {
   }
 }
 
-const listener = (() => {
-  try {
-    return listen({
-      hostname: args.hostname,
-      port,
-      flags: LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE,
-      noDelay: true,
-    }, serve);
-  } catch (error) {
-    fail(
-      `Cannot listen on ${args.hostname}:${port}: ${(error as Error).message}`,
-    );
-  }
-})();
-console.log(`Serving on ${listener.addr.hostname}:${listener.addr.port}`);
+const listener = tryTo(
+  `listen on ${hostname}:${port}`,
+  () => listen({ hostname, port, noDelay: true }, serve),
+);
+console.log(`Serving on ${formatAddress(listener.addr)}`);
 
 onEndSignal((again) => {
   listener.shutdown({ timeout: again ? 0 : GRACE });

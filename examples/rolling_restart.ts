@@ -3,7 +3,7 @@
  * the port, and the old one leaves when the new one listens.
  *
  * ```sh
- * deno run -A --unstable-net examples/rolling_restart.ts --port 9876
+ * deno task example examples/rolling_restart.ts --port 9876
  * ```
  *
  * It replaces the server ten times with `shutdown()` and ten times with a plain
@@ -19,8 +19,10 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
+import { commandLine } from "./command_line.ts";
+import { fail } from "./messages.ts";
 import { ask, type Counts } from "./rolling/clients.ts";
+import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: rolling_restart.ts [options]
 
@@ -30,7 +32,21 @@ Options:
   --port N      Listen on this port (default: 9876)
   --restarts N  Number of restarts (default: 10)
   --clients N   Number of clients at a time, up to 1000 (default: 8)
+  --verbose     Print the address of each client on stderr
   --help        Show this and exit`;
+
+const options = commandLine(HELP, {
+  port: 9876,
+  restarts: "10",
+  clients: "8",
+});
+const { port, verbose } = options;
+const restarts = Number(options.restarts), clients = Number(options.clients);
+const isCount = (n: number) => Number.isSafeInteger(n) && n > 0;
+if (port === 0) fail("Invalid port");
+if (!(isCount(restarts) && isCount(clients) && clients <= 1000)) {
+  fail("--restarts and --clients take a positive number, 1000 clients at most");
+}
 
 const SERVER = new URL("rolling/server.ts", import.meta.url).pathname;
 const HOSTNAME = "127.0.0.1";
@@ -39,11 +55,11 @@ const HOSTNAME = "127.0.0.1";
 type End = "shutdown" | "close";
 
 /** A server process that listens already. */
-async function start(port: number, end: End): Promise<Deno.ChildProcess> {
+async function start(end: End): Promise<Deno.ChildProcess> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "--quiet", "--no-lock", "--allow-net", "--unstable-net"],
-      ...[SERVER, HOSTNAME, `${port}`, end],
+      ...[SERVER, HOSTNAME, `${port}`, end, ...(verbose ? ["verbose"] : [])],
     ],
     stdin: "null",
     stdout: "piped",
@@ -66,14 +82,9 @@ function migrates(): string {
 }
 
 /** Replaces the server so many times among clients that keep coming. */
-async function roll(
-  options: { port: number; restarts: number; clients: number },
-  end: End,
-  interrupted: AbortSignal,
-): Promise<Counts> {
-  const { port, restarts, clients } = options;
+async function roll(end: End, interrupted: AbortSignal): Promise<Counts> {
   const counts = { answered: 0, reset: 0, unanswered: 0, refused: 0 };
-  let server = await start(port, end);
+  let server = await start(end);
   const over = new AbortController();
   const asking = Array.from(
     { length: clients },
@@ -82,7 +93,7 @@ async function roll(
   try {
     for (let i = 0; i < restarts && !interrupted.aborted; i++) {
       const old = server;
-      server = await start(port, end);
+      server = await start(end);
       old.kill("SIGTERM");
       await old.status;
     }
@@ -95,39 +106,13 @@ async function roll(
   return counts;
 }
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  boolean: ["help"],
-  string: ["port", "restarts", "clients"],
-  default: { port: "9876", restarts: "10", clients: "8" },
-  unknown: (arg) => fail(`Unknown option: ${arg}`),
-});
-if (args.help) {
-  console.log(HELP);
-  Deno.exit();
-}
-const port = Number(args.port);
-const restarts = Number(args.restarts), clients = Number(args.clients);
-const isCount = (n: number) => Number.isSafeInteger(n) && n > 0;
-if (!(isCount(port) && port <= 65535)) fail("Invalid port");
-if (!(isCount(restarts) && isCount(clients) && clients <= 1000)) {
-  fail("--restarts and --clients take a positive number, 1000 clients at most");
-}
-
 console.log(`net.ipv4.tcp_migrate_req is ${migrates()}`);
 const interrupted = new AbortController();
-const interrupt = () => interrupted.abort();
-Deno.addSignalListener("SIGINT", interrupt);
-Deno.addSignalListener("SIGTERM", interrupt);
+onEndSignal(() => interrupted.abort());
 for (const end of ["shutdown", "close"] as const) {
   if (interrupted.signal.aborted) break;
   try {
-    const options = { port, restarts, clients };
-    const counts = await roll(options, end, interrupted.signal);
+    const counts = await roll(end, interrupted.signal);
     const figures = Object.entries(counts)
       .map(([name, count]) => `${count} ${name}`);
     console.log(`${end}(): ${figures.join(", ")}`);
@@ -135,5 +120,3 @@ for (const end of ["shutdown", "close"] as const) {
     fail((error as Error).message);
   }
 }
-Deno.removeSignalListener("SIGINT", interrupt);
-Deno.removeSignalListener("SIGTERM", interrupt);

@@ -3,8 +3,8 @@
  * clients wait in the kernel's queue until one does.
  *
  * ```sh
- * deno run --allow-net examples/tcp_proxy.ts 6380 127.0.0.1:6379
- * deno run --allow-net --allow-read=. examples/tcp_proxy.ts --targets targets.txt 6380
+ * deno task example examples/tcp_proxy.ts 6380 127.0.0.1:6379
+ * deno task example examples/tcp_proxy.ts --targets targets.txt 6380
  * ```
  *
  * Ctrl-C or SIGTERM ends it when the connections that run have ended; a second one
@@ -13,11 +13,11 @@
  * @module
  */
 import { type ConnListener, listen } from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
+import { commandLine } from "./command_line.ts";
+import { fail, formatAddress, logClient, tryTo } from "./messages.ts";
 import {
   type Address,
   dial,
-  formatAddress,
   parseAddress,
   parseTargets,
   readTargets,
@@ -33,43 +33,23 @@ to one of the targets, HOST:PORT each.
 Options:
   --targets FILE  Take the targets from FILE, one a line. A change of it or
                   SIGHUP applies to new connections; running ones go on.
+  --verbose       Print the address of each client
   --help          Show this and exit`;
 
 /** Between two tries to reach a target, in ms: doubled from the first to the second. */
 const MIN_WAIT = 50, MAX_WAIT = 1000;
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-function orFail<T>(start: () => T, what = "Cannot start"): T {
-  try {
-    return start();
-  } catch (error) {
-    fail(`${what}: ${(error as Error).message}`);
-  }
-}
-
-const args = parseArgs(Deno.args, {
-  string: ["targets", "_"],
-  boolean: ["help"],
-  unknown: (arg) => {
-    if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
-  },
+const { targets: file, verbose, words } = commandLine(HELP, {
+  targets: undefined,
 });
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
-}
-const file: string | undefined = args.targets;
-const [where = "", ...words] = args._.map(String);
-if (file !== undefined && words.length > 0) {
+const [where = "", ...addresses] = words;
+if (file !== undefined && addresses.length > 0) {
   fail("Give either targets or --targets");
 }
 
-let targets = orFail(() =>
-  file !== undefined ? readTargets(file) : parseTargets(words)
+let targets = tryTo(
+  "start",
+  () => file !== undefined ? readTargets(file) : parseTargets(addresses),
 );
 let recovery: Promise<void> | undefined;
 
@@ -78,6 +58,7 @@ async function forward(
   listener: ConnListener,
   to: Address[],
 ) {
+  if (verbose) logClient(client);
   let target = await dial(to);
   while (target === undefined) {
     await (recovery ??= recover(listener));
@@ -88,13 +69,15 @@ async function forward(
   await Promise.all([copy(client, upstream), copy(upstream, client)]);
 }
 
-/** One direction, to its end, which is passed on. */
+/**
+ * One direction, to its end, which is passed on. Not `pipeTo()`: at the end of a
+ * `readable` Deno closes both directions, and who half-closes waits for an answer.
+ */
 async function copy(from: Deno.TcpConn, to: Deno.TcpConn) {
   const buffer = new Uint8Array(64 * 1024);
+  const writer = to.writable.getWriter();
   for (let length; (length = await from.read(buffer)) !== null;) {
-    for (let sent = 0; sent < length;) {
-      sent += await to.write(buffer.subarray(sent, length));
-    }
+    await writer.write(buffer.subarray(0, length));
   }
   await to.closeWrite();
 }
@@ -116,12 +99,12 @@ async function recover(listener: ConnListener) {
   listener.resume();
 }
 
-const address = orFail(() => parseAddress(where, "127.0.0.1"));
-const listener = orFail(
+const address = tryTo("start", () => parseAddress(where, "127.0.0.1"));
+const listener = tryTo(
+  `listen on ${formatAddress(address)}`,
   () => listen({ ...address, noDelay: true }, forward, targets),
-  `Cannot listen on ${formatAddress(address)}`,
 );
-console.log(`Forwarding from ${listener.addr.hostname}:${listener.addr.port}`);
+console.log(`Forwarding from ${formatAddress(listener.addr)}`);
 
 /** Aims at what the file says now. What it says wrong changes nothing. */
 function reload(file: string) {
@@ -139,6 +122,6 @@ onEndSignal((again) => {
 });
 if (file !== undefined) {
   Deno.addSignalListener("SIGHUP", () => reload(file));
-  orFail(() => watchFile(file, () => reload(file), listener.signal));
+  tryTo("start", () => watchFile(file, () => reload(file), listener.signal));
 }
 await listener.finished;

@@ -3,12 +3,12 @@
  * takes over the port, and the old one is drained.
  *
  * ```sh
- * deno run --unstable-net --allow-net --allow-read examples/tls_echo_server.ts \
- *   --cert cert.pem --key key.pem 8443
+ * deno task example examples/tls_echo_server.ts \
+ *   --cert tests/testdata/localhost.crt --key tests/testdata/localhost.key 8443
+ * openssl s_client -quiet -connect 127.0.0.1:8443
  * ```
  *
- * Two listeners share the port for a moment, which Linux alone can do. A
- * certificate to try it with is `tests/testdata/localhost.crt`, with `localhost.key`.
+ * Two listeners share the port for a moment, which Linux alone can do.
  *
  * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
  * second one ends it at once.
@@ -17,11 +17,11 @@
  */
 import {
   type ConnListener,
-  LEV_OPT_CLOSE_ON_FREE,
   LEV_OPT_REUSEABLE_PORT,
   listenTls,
 } from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
+import { commandLine } from "./command_line.ts";
+import { formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: tls_echo_server.ts [options] [port]
@@ -33,66 +33,45 @@ Options:
   --cert FILE         The certificate, PEM (default: cert.pem)
   --key FILE          Its private key, PEM (default: key.pem)
   --hostname ADDRESS  Listen on this address (default: 0.0.0.0)
+  --verbose           Print the address of each client
   --help              Show this and exit`;
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  string: ["cert", "key", "hostname", "_"],
-  boolean: ["help"],
-  default: { cert: "cert.pem", key: "key.pem", hostname: "0.0.0.0" },
-  unknown: (arg) => {
-    if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
-  },
+const { hostname, port, cert, key, verbose } = commandLine(HELP, {
+  hostname: "0.0.0.0",
+  port: 8443,
+  cert: "cert.pem",
+  key: "key.pem",
 });
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
-}
-const [portText = "8443", ...surplus] = args._.map(String);
-if (surplus.length > 0) fail("There is one port");
-const port = /^\d+$/.test(portText) ? Number(portText) : NaN;
-if (!(port >= 0 && port <= 65535)) fail("Invalid port");
 
 /** Sends back what comes in until the client has sent everything. */
-async function echo(conn: Deno.TlsConn) {
-  const buffer = new Uint8Array(16 * 1024);
-  for (let length; (length = await conn.read(buffer)) !== null;) {
-    // A write may take less than it is given.
-    for (let sent = 0; sent < length;) {
-      sent += await conn.write(buffer.subarray(sent, length));
-    }
-  }
+function echo(conn: Deno.TlsConn) {
+  if (verbose) logClient(conn);
+  return conn.readable.pipeTo(conn.writable);
 }
 
 /** Listens with what the files hold now, beside whoever listens already. */
 function start(port: number): ConnListener<Deno.TlsConn> {
   return listenTls({
-    hostname: args.hostname,
+    hostname,
     port,
-    cert: Deno.readTextFileSync(args.cert),
-    key: Deno.readTextFileSync(args.key),
-    flags: LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE_PORT,
+    cert: Deno.readTextFileSync(cert),
+    key: Deno.readTextFileSync(key),
+    flags: LEV_OPT_REUSEABLE_PORT,
     // A line is enough for who does not speak TLS.
     onConnectionError: (error, conn) =>
       console.error(`${conn.remoteAddr.hostname}: ${error}`),
   }, echo);
 }
 
-let listener = (() => {
-  try {
-    return start(port);
-  } catch (error) {
-    fail(
-      `Cannot start on ${args.hostname}:${port}: ${(error as Error).message}`,
-    );
-  }
-})();
+// Sockets with LEV_OPT_REUSEABLE_PORT share a port with any other that has it. A plain
+// one does not, and finds out whether the port is in use.
+tryTo(
+  `listen on ${hostname}:${port}`,
+  () => Deno.listen({ hostname, port }).close(),
+);
+let listener = tryTo(`start on ${hostname}:${port}`, () => start(port));
 const { addr } = listener;
-console.log(`Echoing over TLS on ${addr.hostname}:${addr.port}`);
+console.log(`Echoing over TLS on ${formatAddress(addr)}`);
 
 /** The listeners that have not finished; Deno ends when there is none. */
 const running = new Set<ConnListener<Deno.TlsConn>>([listener]);

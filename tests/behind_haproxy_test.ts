@@ -40,11 +40,16 @@ Deno.test({
   ignore: noHaproxy,
   async fn() {
     const port = threeFreePorts();
-    await using example = run("--port", `${port}`, "--restarts", "1");
-    const figures = await example.line();
+    const options = ["--restarts", "1", "--verbose"];
+    await using example = run("--port", `${port}`, ...options);
+    let clients = 0, figures;
+    while ((figures = await example.line()).startsWith("client 127.0.0.1:")) {
+      clients++;
+    }
     const [restarts, answered, lost] = numbers(figures);
     assertEquals([restarts, lost], [2, 0], figures);
     assertGreater(answered!, 0);
+    assertEquals(clients, answered);
     assertEquals(numbers(await example.line()), [answered, answered]);
     assertEquals((await example.status).code, 0, example.stderr);
     assertEquals(example.stderr, "");

@@ -115,6 +115,23 @@ Deno.test({
   },
 });
 
+Deno.test("chat_server says once that it cannot listen where a file is", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  const path = await Deno.makeTempFile();
+  await using server = startExample("chat_server", ["--unix", path], [
+    "--allow-net",
+    "--allow-read",
+    "--allow-write",
+  ]);
+  const { code, stderr } = await server.output();
+  assertEquals(code, 1);
+  assertEquals(stderr.split("Cannot listen").length - 1, 1, stderr);
+  assertEquals(stderr.split(path).length - 1, 1, stderr);
+  assertStringIncludes(stderr, "Address already in use");
+  await Deno.remove(path);
+});
+
 Deno.test("chat_server says what is wrong with its arguments", async () => {
   await using help = startExample("chat_server", ["--help"], []);
   assertMatch((await help.output()).stdout, /^Usage: chat_server/);

@@ -52,7 +52,9 @@ Deno.test("the echo server survives a client that resets", async () => {
     new Uint8Array([1, 2, 3]),
   );
   server.kill("SIGTERM");
-  assertEquals((await server.output()).stderr, "");
+  const { stdout, stderr } = await server.output();
+  // Without --verbose there is no word of clients.
+  assertEquals([stdout, stderr], [`Echoing on 127.0.0.1:${port}\n`, ""]);
 });
 
 Deno.test("the echo server refuses what is not a port", async () => {

@@ -98,8 +98,15 @@ Deno.test("metrics ends at a second signal, whoever holds it up", {
 Deno.test("metrics says what is wrong with its arguments", async () => {
   await using help = startExample("metrics", ["--help"], []);
   assertMatch((await help.output()).stdout, /^Usage: metrics/);
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const inUse = `${taken.addr.port}`;
   for (
     const [args, message] of [
+      [[inUse], `Cannot listen on 127.0.0.1:${inUse}: Address already in use`],
+      [
+        ["0", "--metrics-port", inUse],
+        `Cannot listen on 127.0.0.1:${inUse}: Address already in use`,
+      ],
       [["x"], "Invalid port"],
       [["--metrics-port", "x"], "Invalid port"],
       [["--nosuch"], "Unknown option: --nosuch"],

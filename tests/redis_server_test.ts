@@ -443,6 +443,15 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+Deno.test("redis_server takes its port with or without the option's name", async () => {
+  for (const option of [[], ["--port"]]) {
+    const port = getAvailablePort();
+    await using server = startExample("redis_server", [...option, `${port}`]);
+    assertEquals(await server.line(), `Serving on 127.0.0.1:${port}`);
+    assertEquals(await exchange(port, "PING\r\nQUIT\r\n"), "+PONG\r\n+OK\r\n");
+  }
+});
+
 Deno.test("redis_server says what is wrong with its arguments", async () => {
   await using help = startExample("redis_server", ["--help"], []);
   assertMatch((await help.output()).stdout, /^Usage: redis_server/);
@@ -451,7 +460,11 @@ Deno.test("redis_server says what is wrong with its arguments", async () => {
     const [args, message] of [
       [["--port", "x"], "Invalid port"],
       [["--port", "65536"], "Invalid port"],
-      [["--nosuch"], "Unknown argument: --nosuch"],
+      [["x"], "Invalid port"],
+      [["-1"], "Invalid port"],
+      [["1", "2"], "There is one port"],
+      [["--port", "1", "2"], "There is one port"],
+      [["--nosuch"], "Unknown option: --nosuch"],
       [["--port", `${taken.addr.port}`], "Address already in use"],
     ] as const
   ) {

@@ -3,6 +3,7 @@ import {
   assertEquals,
   assertGreater,
   assertLessOrEqual,
+  assertMatch,
   assertStringIncludes,
 } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
@@ -47,10 +48,12 @@ Deno.test({
   ignore: Deno.build.os !== "linux",
   async fn() {
     const port = getAvailablePort();
-    await using example = run("--port", `${port}`, "--restarts", "1000000");
+    const options = ["--restarts", "1000000", "--verbose"];
+    await using example = run("--port", `${port}`, ...options);
     await connects(port);
     example.kill("SIGINT");
     assertEquals((await example.status).code, 0, example.stderr);
+    assertMatch(example.stderr, /^(client 127\.0\.0\.1:\d+\n)+$/);
     using _free = Deno.listen({ hostname: "127.0.0.1", port });
   },
 });

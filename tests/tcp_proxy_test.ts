@@ -333,6 +333,7 @@ Deno.test("tcp_proxy says what is wrong with its arguments", async () => {
         "Give either targets or --targets",
       ],
       [["--nosuch"], "Unknown option: --nosuch"],
+      [["--port", "0", "127.0.0.1:1"], "Unknown option: --port"],
     ] as const
   ) {
     await using proxy = startExample("tcp_proxy", [...args], [

@@ -1,6 +1,13 @@
 /** The TLS echo server, driven by openssl. */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { CERTIFICATE } from "./certificate.ts";
 import { Process, run, startExample } from "./example_process.ts";
+import { roundTrip } from "./faults.ts";
 import { missing } from "./missing.ts";
 
 const NO_OPENSSL = missing("openssl");
@@ -94,6 +101,52 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     },
   });
 }
+
+/** Starts it with the certificate that tests have. */
+function start(hostname: string, port: number): Process {
+  const [cert, key] = ["crt", "key"]
+    .map((end) => `tests/testdata/localhost.${end}`) as [string, string];
+  const args = ["--cert", cert, "--key", key, "--hostname", hostname];
+  return startExample("tls_echo_server", [...args, `${port}`], FLAGS);
+}
+
+async function ask(port: number, text: string): Promise<string> {
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  using client = await Deno.startTls(conn, {
+    hostname: "localhost",
+    caCerts: [CERTIFICATE.cert],
+  });
+  return await roundTrip(client, text);
+}
+
+Deno.test(
+  "tls_echo_server says that the port is in use, and leaves it to the one that has it",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    await using first = start("127.0.0.1", 0);
+    const port = await first.port();
+    for (const hostname of ["127.0.0.1", "0.0.0.0"]) {
+      await using second = start(hostname, port);
+      await assertRejects(() => second.line()); // it would say that it serves
+      const { code, stdout, stderr } = await second.output();
+      assertEquals([code, stdout, stderr], [
+        1,
+        "",
+        `Cannot listen on ${hostname}:${port}: Address already in use (os error 98)\n`,
+      ]);
+      // The kernel would give some of them to the second.
+      for (let i = 0; i < 3; i++) {
+        assertEquals(await ask(port, `client ${i}`), `client ${i}`);
+      }
+    }
+    first.kill("SIGHUP");
+    await first.line(/Using the new certificate/);
+    first.kill("SIGTERM");
+    assertEquals((await first.output()).code, 0);
+  },
+);
 
 Deno.test("tls_echo_server says what is wrong with its arguments", async () => {
   await using help = startExample("tls_echo_server", ["--help"], []);

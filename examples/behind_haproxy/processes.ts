@@ -9,8 +9,11 @@ export class Server implements Disposable {
   readonly #child: Deno.ChildProcess;
   readonly #inService = Promise.withResolvers<void>();
   readonly #logged: Promise<void>;
+  readonly #verbose: boolean;
 
-  constructor(port: number) {
+  /** @param verbose Whether to print its clients. */
+  constructor(port: number, verbose = false) {
+    this.#verbose = verbose;
     this.#child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "--no-lock", "--allow-net"],
@@ -50,7 +53,9 @@ export class Server implements Disposable {
   #read(line: string): void {
     if (line === "HAProxy sends clients") this.#inService.resolve();
     const client = /^client 127\.0\.0\.1:(\d+)$/.exec(line);
-    if (client) this.clients.push(Number(client[1]));
+    if (!client) return;
+    this.clients.push(Number(client[1]));
+    if (this.#verbose) console.log(line);
   }
 
   [Symbol.dispose](): void {

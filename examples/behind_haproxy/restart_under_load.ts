@@ -3,14 +3,16 @@
  * while clients keep coming. No client is lost.
  *
  * ```sh
- * deno run -A examples/behind_haproxy/restart_under_load.ts
+ * deno task example examples/behind_haproxy/restart_under_load.ts
  * ```
  *
  * It ends with an error if one is. Ctrl-C ends it early, and cleanly.
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
+import { commandLine } from "../command_line.ts";
+import { fail } from "../messages.ts";
+import { onEndSignal } from "../signals.ts";
 import { Clients } from "./clients.ts";
 import { Haproxy, Server } from "./processes.ts";
 
@@ -22,7 +24,21 @@ Options:
   --port N      HAProxy's port; the servers have the two after it (default: 9876)
   --restarts N  How often each server is restarted, up to 10 (default: 3)
   --clients N   Number of clients at a time, up to 100 (default: 8)
+  --verbose     Print the address of each client
   --help        Show this and exit`;
+
+const options = commandLine(HELP, {
+  port: 9876,
+  restarts: "3",
+  clients: "8",
+});
+const { port, verbose } = options;
+const restarts = Number(options.restarts), clients = Number(options.clients);
+const isCount = (n: number, max: number) =>
+  Number.isSafeInteger(n) && n > 0 && n <= max;
+if (!isCount(port, 65533)) fail("Invalid port");
+if (!isCount(restarts, 10)) fail("--restarts takes a number from 1 to 10");
+if (!isCount(clients, 100)) fail("--clients takes a number from 1 to 100");
 
 /** Two servers, and HAProxy in front of them. */
 class Service implements AsyncDisposable {
@@ -35,7 +51,7 @@ class Service implements AsyncDisposable {
     this.#ports = [port + 1, port + 2];
     const [SERVER_A_PORT, SERVER_B_PORT] = this.#ports;
     this.#haproxy = new Haproxy({ PORT: port, SERVER_A_PORT, SERVER_B_PORT });
-    this.#servers = this.#ports.map((port) => new Server(port));
+    this.#servers = this.#ports.map((port) => new Server(port, verbose));
   }
 
   /** Resolves when HAProxy sends clients to both. */
@@ -47,7 +63,7 @@ class Service implements AsyncDisposable {
   /** Ends one of the two, and starts it again. */
   async restart(which: number): Promise<void> {
     await this.#end(this.#servers[which]!);
-    this.#servers[which] = new Server(this.#ports[which]!);
+    this.#servers[which] = new Server(this.#ports[which]!, verbose);
     await this.isThere();
   }
 
@@ -69,22 +85,18 @@ class Service implements AsyncDisposable {
 }
 
 /** Restarts the servers among clients that keep coming, and prints the figures. */
-async function run(
-  options: { port: number; restarts: number; clients: number },
-  interrupted: AbortSignal,
-): Promise<boolean> {
-  const { port } = options;
+async function run(interrupted: AbortSignal): Promise<boolean> {
   await using service = new Service(port);
   await service.isThere();
-  const clients = new Clients();
+  const crowd = new Clients();
   const over = new AbortController();
   const coming = Array.from(
-    { length: options.clients },
-    () => clients.keepComing(port, over.signal),
+    { length: clients },
+    () => crowd.keepComing(port, over.signal),
   );
   let restarted = 0;
   try {
-    for (; restarted < 2 * options.restarts; restarted++) {
+    for (; restarted < 2 * restarts; restarted++) {
       if (interrupted.aborted) break;
       await service.restart(restarted % 2);
     }
@@ -93,44 +105,17 @@ async function run(
     await Promise.all(coming);
   }
   const logged = await service.end();
-  const known = clients.ports.filter((port) => logged.has(port)).length;
-  const { answered, lost } = clients;
+  const known = crowd.ports.filter((port) => logged.has(port)).length;
+  const { answered, lost } = crowd;
   console.log(`${restarted} restarts: ${answered} answered, ${lost} lost`);
-  console.log(`The servers have logged ${known} of ${clients.ports.length}`);
+  console.log(`The servers have logged ${known} of ${crowd.ports.length}`);
   return lost === 0;
 }
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  boolean: ["help"],
-  string: ["port", "restarts", "clients"],
-  default: { port: "9876", restarts: "3", clients: "8" },
-  unknown: (arg) => fail(`Unknown option: ${arg}`),
-});
-if (args.help) {
-  console.log(HELP);
-  Deno.exit();
-}
-const [port, restarts, clients] = [args.port, args.restarts, args.clients]
-  .map(Number) as [number, number, number];
-const isCount = (n: number, max: number) =>
-  Number.isSafeInteger(n) && n > 0 && n <= max;
-if (!isCount(port, 65533)) fail("Invalid port");
-if (!isCount(restarts, 10)) fail("--restarts takes a number from 1 to 10");
-if (!isCount(clients, 100)) fail("--clients takes a number from 1 to 100");
-
 const interrupted = new AbortController();
-const interrupt = () => interrupted.abort();
-Deno.addSignalListener("SIGINT", interrupt);
-Deno.addSignalListener("SIGTERM", interrupt);
+onEndSignal(() => interrupted.abort());
 try {
-  if (!await run({ port, restarts, clients }, interrupted.signal)) {
-    Deno.exitCode = 1;
-  }
+  if (!await run(interrupted.signal)) Deno.exitCode = 1;
 } catch (error) {
   fail(
     error instanceof Deno.errors.NotFound
@@ -138,5 +123,3 @@ try {
       : (error as Error).message,
   );
 }
-Deno.removeSignalListener("SIGINT", interrupt);
-Deno.removeSignalListener("SIGTERM", interrupt);

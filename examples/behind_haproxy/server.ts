@@ -3,7 +3,7 @@
  * losing one of them.
  *
  * ```sh
- * deno run --allow-net examples/behind_haproxy/server.ts 9877
+ * deno task example examples/behind_haproxy/server.ts 9877
  * ```
  *
  * SIGTERM or Ctrl-C ends it in three steps: the health check is told "down"; when
@@ -12,7 +12,8 @@
  *
  * @module
  */
-import { type ConnListener, listen, proxyHeader } from "@evconn/listener";
+import { listen, proxyHeader } from "@evconn/listener";
+import { formatAddress, logClient, tryTo } from "../messages.ts";
 import { onEndSignal } from "../signals.ts";
 import { Health } from "./health.ts";
 
@@ -26,37 +27,20 @@ const health = new Health();
 
 async function serve(conn: Deno.TcpConn): Promise<void> {
   if (proxyHeader(conn)?.command === "LOCAL") return health.answer(conn);
-  console.log(`client ${conn.remoteAddr.hostname}:${conn.remoteAddr.port}`);
-  await echo(conn);
+  logClient(conn);
+  await conn.readable.pipeTo(conn.writable);
 }
 
-/** Sends back what comes in until the client has sent everything. */
-async function echo(conn: Deno.TcpConn): Promise<void> {
-  const buffer = new Uint8Array(16 * 1024);
-  for (let length; (length = await conn.read(buffer)) !== null;) {
-    // A write may take less than it is given.
-    for (let sent = 0; sent < length;) {
-      sent += await conn.write(buffer.subarray(sent, length));
-    }
-  }
-}
-
-function start(port: number): ConnListener {
-  try {
-    return listen({
-      hostname: "127.0.0.1",
-      port,
-      noDelay: true,
-      proxyProtocol: (proxy) => proxy.hostname === PROXY,
-    }, serve);
-  } catch (error) {
-    console.error(`Cannot listen on port ${port}: ${(error as Error).message}`);
-    Deno.exit(1);
-  }
-}
-
-const listener = start(Number(Deno.args[0] ?? 9877));
-console.log(`listening on ${listener.addr.hostname}:${listener.addr.port}`);
+// What --verbose does elsewhere, this server does anyway.
+const port = Number(Deno.args.find((arg) => arg !== "--verbose") ?? 9877);
+const listener = tryTo(`listen on port ${port}`, () =>
+  listen({
+    hostname: "127.0.0.1",
+    port,
+    noDelay: true,
+    proxyProtocol: (proxy) => proxy.hostname === PROXY,
+  }, serve));
+console.log(`listening on ${formatAddress(listener.addr)}`);
 health.known.then(() => console.log("HAProxy sends clients"));
 
 onEndSignal((again) => {

@@ -13,12 +13,14 @@ let guestsSoFar = 0;
 export class Guest {
   readonly name = `guest ${++guestsSoFar}`;
   readonly #conn: Deno.Conn;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   #outbox: Uint8Array<ArrayBuffer>[] = [];
   #behind = 0;
   #writing: Promise<void> | undefined;
 
   constructor(conn: Deno.Conn) {
     this.#conn = conn;
+    this.#writer = conn.writable.getWriter();
   }
 
   /** Queues some bytes. */
@@ -33,9 +35,7 @@ export class Guest {
   async #write() {
     while (this.#outbox.length > 0) {
       const bytes = await new Blob(this.#outbox.splice(0)).bytes();
-      for (let sent = 0; sent < bytes.length;) {
-        sent += await this.#conn.write(bytes.subarray(sent));
-      }
+      await this.#writer.write(bytes);
       this.#behind -= bytes.length;
     }
     this.#writing = undefined;

@@ -22,13 +22,6 @@ export function parseAddress(text: string, defaultHost?: string): Address {
   return { hostname, port };
 }
 
-/** Writes what parseAddress() reads. */
-export function formatAddress({ hostname, port }: Address): string {
-  return hostname.includes(":")
-    ? `[${hostname}]:${port}`
-    : `${hostname}:${port}`;
-}
-
 /** Reads addresses, of which there must be one. */
 export function parseTargets(words: string[]): Address[] {
   if (words.length === 0) throw new Error("No target is given");

@@ -1,33 +1,24 @@
 /** The server that `rolling_restart.ts` replaces: one process of it. */
-import {
-  type ConnListener,
-  LEV_OPT_CLOSE_ON_FREE,
-  LEV_OPT_REUSEABLE_PORT,
-  listen,
-} from "@evconn/listener";
+import { LEV_OPT_REUSEABLE_PORT, listen } from "@evconn/listener";
+import { logClient, tryTo } from "../messages.ts";
 
-const [hostname = "", port = "", end = ""] = Deno.args;
+const [hostname = "", port = "", end = "", verbose = ""] = Deno.args;
 
 /** Says which server it was, after a moment of work. */
 async function answer(conn: Deno.TcpConn): Promise<void> {
+  // stdout is for who has started this server.
+  if (verbose) logClient(conn, console.error);
   if (await conn.read(new Uint8Array(64)) === null) return;
   await new Promise((resolve) => setTimeout(resolve, 2));
   await conn.write(new TextEncoder().encode(`served by ${Deno.pid}\n`));
 }
 
-function start(): ConnListener {
-  try {
-    const flags = LEV_OPT_REUSEABLE_PORT | LEV_OPT_CLOSE_ON_FREE;
-    return listen({ hostname, port: Number(port), flags }, answer);
-  } catch (error) {
-    console.error(
-      `Cannot listen on ${hostname}:${port}: ${(error as Error).message}`,
-    );
-    Deno.exit(1);
-  }
-}
-
-const listener = start();
+const listener = tryTo(`listen on ${hostname}:${port}`, () =>
+  listen({
+    hostname,
+    port: Number(port),
+    flags: LEV_OPT_REUSEABLE_PORT,
+  }, answer));
 Deno.addSignalListener("SIGTERM", async () => {
   if (end === "shutdown") await listener.shutdown();
   else await listener.close();

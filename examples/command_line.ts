@@ -1,0 +1,61 @@
+/** The command line that all examples have: `--help`, `--verbose`, options and a port. */
+import { parseArgs } from "@std/cli/parse-args";
+import { fail } from "./messages.ts";
+
+/**
+ * The options that take a value, with the value that each has if it is not given. A
+ * number is a port. The one called `port` may be given without its name.
+ */
+type Defaults = Record<string, string | number | undefined>;
+
+/** What the command line says. */
+type CommandLine<D extends Defaults> =
+  & { [Name in keyof D]: D[Name] extends number ? number : D[Name] | string }
+  & {
+    /** Whether to print a line for each client. */
+    verbose: boolean;
+    /** The arguments that are no options. */
+    words: string[];
+  };
+
+/**
+ * Reads the command line. With `--help`, and if it is wrong, the program ends here.
+ *
+ * @param help What `--help` prints.
+ * @param defaults The options that there are.
+ * @returns What is given or else the default, by the options' names.
+ */
+export function commandLine<D extends Defaults>(
+  help: string,
+  defaults: D,
+): CommandLine<D> {
+  const { _, ...given } = parseArgs(Deno.args, {
+    string: [...Object.keys(defaults), "_"],
+    boolean: ["help", "verbose"],
+    unknown: (arg) => {
+      if ("port" in defaults && /^-\d/.test(arg)) fail("Invalid port");
+      if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
+    },
+  });
+  if (given.help) {
+    console.log(help);
+    Deno.exit();
+  }
+  const words = _.map(String);
+  if ("port" in defaults && words.length > 0) {
+    if (words.length > 1 || given.port !== undefined) fail("There is one port");
+    given.port = words.pop();
+  }
+  const values = Object.entries(defaults).map(([name, value]) => {
+    const text = given[name] ?? value;
+    return [name, typeof value === "number" ? parsePort(`${text}`) : text];
+  });
+  const { verbose } = given;
+  return { ...Object.fromEntries(values), verbose, words };
+}
+
+/** Reads a port; 0 stands for any that is free. */
+function parsePort(text: string): number {
+  const port = /^\d+$/.test(text) ? Number(text) : NaN;
+  return port <= 65535 ? port : fail("Invalid port");
+}

@@ -1,0 +1,141 @@
+/** What all examples have in common: `--verbose`, messages, and the commands in their headers. */
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { getAvailablePort } from "@std/net/get-available-port";
+import { formatAddress } from "../examples/messages.ts";
+import { startExample } from "./example_process.ts";
+
+const EXAMPLES = new URL("../examples/", import.meta.url);
+
+const TESTDATA = new URL("testdata/", import.meta.url).pathname;
+const CERTIFICATE = [
+  ...["--cert", `${TESTDATA}localhost.crt`],
+  ...["--key", `${TESTDATA}localhost.key`],
+];
+
+/** The servers, with arguments that let each of them start on a free port. */
+const SERVERS: Record<string, (target: string) => string[]> = {
+  chat_server: () => ["0"],
+  echo_server: () => ["--hostname", "127.0.0.1", `${getAvailablePort()}`],
+  metrics: () => ["--metrics-port", "0", "0"],
+  redis_server: () => ["0"],
+  tcp_proxy: (target) => ["0", target],
+  tls_echo_server: () => [...CERTIFICATE, "--hostname", "127.0.0.1", "0"],
+};
+
+for (const [name, args] of Object.entries(SERVERS)) {
+  Deno.test(`${name} --verbose prints where each client has connected from`, async () => {
+    using target = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    await using server = startExample(
+      name,
+      ["--verbose", ...args(formatAddress(target.addr))],
+      ["--allow-net", "--allow-read", "--unstable-net"],
+    );
+    const port = await server.port();
+    for (let i = 0; i < 2; i++) {
+      using client = await Deno.connect({ hostname: "127.0.0.1", port });
+      const address = formatAddress(client.localAddr);
+      assertEquals(await server.line(/^client/), `client ${address}`);
+    }
+  });
+}
+
+Deno.test(
+  "chat_server --verbose says that a client of a Unix socket has no address",
+  {
+    ignore: Deno.build.os === "windows",
+  },
+  async () => {
+    const folder = await Deno.makeTempDir();
+    const path = `${folder}/chat.sock`;
+    await using server = startExample(
+      "chat_server",
+      ["--verbose", "--unix", path],
+      ["--allow-net", "--allow-read", "--allow-write"],
+    );
+    assertEquals(await server.line(), `Chatting on ${path}`);
+    using _client = await Deno.connect({ transport: "unix", path });
+    assertEquals(await server.line(), "client (unnamed)");
+    await Deno.remove(folder, { recursive: true });
+  },
+);
+
+Deno.test("formatAddress() writes addresses as one types them", () => {
+  const port = 9876;
+  assertEquals(formatAddress({ hostname: "::1", port }), "[::1]:9876");
+  assertEquals(formatAddress({ hostname: "10.0.0.1", port }), "10.0.0.1:9876");
+  assertEquals(formatAddress({ path: "chat.sock" }), "chat.sock");
+});
+
+/** The commands in the header of a program. */
+function commands(path: string): string[] {
+  const source = Deno.readTextFileSync(new URL(path, EXAMPLES));
+  const [, block = ""] = /^ \* ```sh\n([^]*?)^ \* ```$/m.exec(source) ?? [];
+  const lines = block.replaceAll(/^ \* /gm, "").replaceAll(/\\\n\s*/g, "");
+  return lines.trimEnd().split("\n");
+}
+
+/** All that can be run, which is all that have such a header. */
+const PROGRAMS = [
+  ...Object.keys(SERVERS).map((name) => `${name}.ts`),
+  "rolling_restart.ts",
+  "behind_haproxy/restart_under_load.ts",
+  "behind_haproxy/server.ts",
+];
+
+Deno.test("the header of each example says how to run it in a clone, without JSR", () => {
+  for (const program of PROGRAMS) {
+    const own = commands(program).filter((line) => line.includes(" task "));
+    assertMatch(own[0] ?? "", /^deno task /, program);
+    for (const command of own) {
+      assertMatch(command, /^(OTEL_DENO=true )?deno task example /);
+      assertEquals(
+        command.split("example ")[1]!.split(" ")[0],
+        `examples/${program}`,
+      );
+    }
+  }
+});
+
+/** Runs a command until it prints something, and returns that. */
+async function firstOutput(command: string): Promise<string> {
+  // In a process group of its own, because the task starts other processes.
+  const child = new Deno.Command("sh", {
+    args: ["-c", command.replace("deno", `"${Deno.execPath()}"`)],
+    cwd: new URL("..", EXAMPLES),
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+    detached: true,
+  }).spawn();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const { value = "", done } = await reader.read();
+  if (!done) Deno.kill(-child.pid, "SIGTERM");
+  await child.status;
+  await reader.cancel();
+  return value;
+}
+
+/** A command with another port, because its own may be in use. */
+function onPort(port: number, command: string): string {
+  return command.replace(/--metrics-port \d+/, "--metrics-port 0")
+    .replace(/ \d{4}(?= |$)/, ` ${port}`);
+}
+
+Deno.test(
+  "the command in the header of each server starts it, with its arguments",
+  {
+    ignore: Deno.build.os === "windows",
+  },
+  async () => {
+    const names = Object.keys(SERVERS);
+    const ports = names.map(() => getAvailablePort());
+    const outputs = await Promise.all(names.map((name, i) => {
+      const [command = ""] = commands(`${name}.ts`);
+      return firstOutput(onPort(ports[i]!, command));
+    }));
+    for (const [i, output] of outputs.entries()) {
+      assertStringIncludes(output, `:${ports[i]}\n`, names[i]);
+    }
+  },
+);
