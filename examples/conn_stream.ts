@@ -10,7 +10,6 @@ type Done = (error?: Error | null) => void;
 export class ConnStream extends Duplex {
   readonly #conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(16 * 1024);
-  #timeout = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(conn: Deno.TcpConn) {
@@ -26,9 +25,11 @@ export class ConnStream extends Duplex {
     return this.#conn.remoteAddr.port;
   }
 
-  /** After so many ms in which nothing comes, there is a "timeout" event. */
+  /**
+   * After so many ms there is a "timeout" event, unless another time is set: `node:http`
+   * sets one when it begins to wait for a request, and 0 when there is one.
+   */
   setTimeout(ms: number): this {
-    this.#timeout = ms;
     clearTimeout(this.#timer);
     if (ms > 0) this.#timer = setTimeout(() => this.emit("timeout"), ms);
     return this;
@@ -37,7 +38,6 @@ export class ConnStream extends Duplex {
   override async _read() {
     try {
       const length = await this.#conn.read(this.#buffer);
-      if (this.#timeout > 0) this.setTimeout(this.#timeout);
       this.push(length === null ? null : this.#buffer.slice(0, length));
     } catch (error) {
       this.destroy(error as Error);
