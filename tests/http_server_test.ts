@@ -5,7 +5,15 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { isClosed, readAll } from "./clients.ts";
+import { listen, type ListenerOptions } from "@evconn/listener";
+import {
+  createServer,
+  type RequestListener,
+  type ServerOptions,
+} from "node:http";
+import { serveHttp } from "../examples/http/serve.ts";
+import { serveWebSockets } from "../examples/http/web_sockets.ts";
+import { connect, isClosed, readAll, until } from "./clients.ts";
 import { type Process, run, startExample } from "./example_process.ts";
 import { missing } from "./missing.ts";
 
@@ -13,6 +21,14 @@ const ENV = "--allow-env=WS_NO_BUFFER_UTIL,WS_NO_UTF_8_VALIDATE";
 /** A request whose answer begins when its body does. */
 const POST =
   "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: keep-alive\r\n\r\n";
+const UPGRADE = [
+  "GET / HTTP/1.1",
+  "Host: a",
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Sec-WebSocket-Version: 13",
+  "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+].join("\r\n") + "\r\n\r\n";
 
 interface Server extends AsyncDisposable {
   process: Process;
@@ -57,7 +73,7 @@ async function get(conn: Deno.Conn): Promise<void> {
   await readUntil(conn, "hello, 127.0.0.1\n");
 }
 
-async function openSocket({ url }: Server): Promise<WebSocket> {
+async function openSocket({ url }: { url: string }): Promise<WebSocket> {
   const socket = new WebSocket(url.replace("http:", "ws:"));
   socket.binaryType = "arraybuffer";
   await new Promise((resolve) => socket.onopen = resolve);
@@ -139,11 +155,7 @@ Deno.test("the HTTP server survives what clients do to it", async () => {
   socket.close();
   await closed;
   const lost = await server.connect();
-  await send(
-    lost,
-    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-  );
+  await send(lost, UPGRADE);
   await readUntil(lost, "\r\n\r\n");
   lost.close();
   using last = await server.connect();
@@ -226,4 +238,83 @@ Deno.test("the HTTP server refuses what it does not understand, and shows its he
     .output();
   assertEquals(code, 0);
   assertStringIncludes(stdout, "Usage: http_server.ts [options] [port]");
+});
+
+// Its parts, in this process.
+
+/** A server of `node:http` on a listener, which ends with the test. */
+function serve(
+  options: ListenerOptions,
+  serverOptions: ServerOptions,
+  answer: RequestListener,
+) {
+  const server = createServer(serverOptions, answer);
+  const listener = listen(
+    { hostname: "127.0.0.1", port: 0, ...options },
+    serveHttp(server),
+  );
+  return {
+    server,
+    listener,
+    async [Symbol.asyncDispose]() {
+      await listener.shutdown({ timeout: 0 });
+      server.close();
+    },
+  };
+}
+
+Deno.test("serveHttp() ends a connection after keepAliveTimeout", async () => {
+  await using test = serve(
+    {},
+    { keepAliveTimeout: 1 },
+    (_, response) => response.end("hello, 127.0.0.1\n"),
+  );
+  using conn = await connect(test.listener);
+  await get(conn);
+  assertEquals(await isClosed(conn), true); // Node adds a second
+});
+
+Deno.test("serveHttp() is cut off by idleTimeout in the middle of a long answer", async () => {
+  const answer = Promise.withResolvers<void>();
+  await using test = serve(
+    { idleTimeout: 50 },
+    {},
+    (_, response) => void answer.promise.then(() => response.end("late")),
+  );
+  const conn = await connect(test.listener);
+  await send(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  assertEquals(await readAll(conn), "");
+  assertEquals(test.listener.stats.timedOut, 1);
+  answer.resolve();
+});
+
+Deno.test("serveWebSockets() pings clients, so that they are not idle", async () => {
+  await using test = serve({ idleTimeout: 400 }, {}, () => {});
+  const { server, listener } = test;
+  let pongs = 0;
+  const options = { signal: listener.signal, pingEvery: 20 };
+  serveWebSockets(server, options, (socket) => {
+    socket.on("pong", () => pongs++);
+  });
+  const socket = await openSocket({
+    url: `http://127.0.0.1:${listener.addr.port}/`,
+  });
+  await until(() => pongs === 60);
+  assertEquals(listener.stats.timedOut, 0);
+  const closed = closing(socket);
+  await Promise.all([listener.shutdown(), closed]);
+  assertEquals((await closed).code, 1001);
+});
+
+Deno.test("serveWebSockets() takes no new one while the server drains", async () => {
+  await using test = serve({}, {}, () => {});
+  const { server, listener } = test;
+  const options = { signal: listener.signal, pingEvery: 1000 };
+  serveWebSockets(server, options, () => {});
+  using conn = await connect(listener);
+  await until(() => listener.stats.active === 1);
+  const ended = listener.shutdown();
+  await send(conn, UPGRADE);
+  assertMatch(await readAll(conn), /^HTTP\/1.1 503 /);
+  await ended;
 });

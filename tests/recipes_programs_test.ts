@@ -11,8 +11,6 @@ import { TempDir } from "./temp_dir.ts";
 const RUN: Record<string, string> = {
   "The client's address behind HAProxy and nginx": "ts haproxy nginx",
   "Client certificates and SNI": "haproxy",
-  "HTTP and WebSocket": "sh",
-  "STARTTLS": "sh",
   "Docker": "dockerfile",
   "systemd": "ini",
   "Socket activation": "ini sh",
@@ -29,21 +27,19 @@ Deno.test("recipes: there is no block that nobody runs", () => {
 async function serve(command: string[]): Promise<[Process, port: number]> {
   const offline = import.meta.resolve("@std/assert").startsWith("file:");
   const port = getAvailablePort();
-  const [program, ...args] = command.flatMap((word) => {
+  const map = offline ? ["--import-map=offline/import_map.json"] : [];
+  const [program, ...args] = command.flatMap((word, i) => {
     if (word === "9876") return String(port);
-    if (word === "run" && offline) {
-      return [word, "--import-map=offline/import_map.json"];
-    }
-    return /(^|\/)deno$/.test(word) ? Deno.execPath() : word;
+    if (isDeno(word)) return Deno.execPath();
+    return isDeno(command[i - 1]) ? [word, ...map] : word; // "run"
   });
-  // "mptcpize run" is another "run".
-  const own = args.findLastIndex((arg) => arg.startsWith("--import-map"));
-  const once = args.filter((arg, i) =>
-    !arg.startsWith("--import-map") || i === own
-  );
-  const process = new Process(program!, once);
+  const process = new Process(program!, args);
   assertEquals(await process.port(), port);
   return [process, port];
+}
+
+function isDeno(word = ""): boolean {
+  return word.split("/").at(-1) === "deno";
 }
 
 /** Serves a client that is there at a SIGTERM to its end, and leaves. */

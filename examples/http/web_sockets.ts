@@ -1,12 +1,13 @@
 /** WebSockets on a server of `node:http`, by npm:ws. */
 import type { Server } from "node:http";
-// @ts-types="npm:@types/ws@^8"
+// @ts-types="./ws.d.ts"
 import { type WebSocket, WebSocketServer } from "npm:ws@^8";
 
 /** The longest message, in bytes. The default of npm:ws is 100 MB. */
 const MAX_MESSAGE = 64 * 1024;
 /** "Going away". */
 const GOING_AWAY = 1001;
+const GONE = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n";
 
 /**
  * Calls back for each WebSocket. Each is pinged so often, in ms, that a client which
@@ -23,9 +24,7 @@ export function serveWebSockets(
   });
   server.on("upgrade", (request, stream, head) => {
     if (signal.aborted) {
-      stream.end(
-        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n",
-      );
+      stream.end(GONE, () => stream.destroy()); // Nobody reads from it any more.
       return;
     }
     sockets.handleUpgrade(request, stream, head, (socket) => {
