@@ -22,6 +22,7 @@ import { buffers } from "./scenarios/buffers.ts";
 import { burst } from "./scenarios/burst.ts";
 import { echo } from "./scenarios/echo.ts";
 import { growth } from "./scenarios/growth.ts";
+import { http } from "./scenarios/http.ts";
 import { idle } from "./scenarios/idle.ts";
 import { shutdown } from "./scenarios/shutdown.ts";
 import { text } from "./text.ts";
@@ -34,6 +35,7 @@ const scenarios: Record<string, Scenario> = {
   shutdown,
   buffers,
   burst,
+  http,
 };
 
 const FULL: Plan = {
