@@ -387,3 +387,73 @@ Deno.test("a worker that pauses its listener leaves everybody to the others", as
   assertEquals(ids.filter((each) => each === null || each === id), []);
   for (const client of clients) client.close();
 });
+
+Deno.test("close() and shutdown() end workers that are about to come", async () => {
+  for (const verb of ["close", "shutdown"] as const) {
+    for (const delay of [0, 5, 10, 20, 30, 40]) {
+      const service = await startCommands();
+      const restarted = service.restart();
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      await service[verb]();
+      await restarted;
+      await service.finished;
+      listenAgain(service);
+    }
+  }
+});
+
+Deno.test("what else a worker posts is not taken for a report", async () => {
+  await using service = await startCommands();
+  using client = await connect(service);
+  const id = await ask(client, "id");
+  for (const message of ["null", '"hi"', '{"report":"finished"}']) {
+    assertEquals(await ask(client, `post ${message}`), "posted");
+  }
+  const { accepted } = await service.stats();
+  assertEquals(accepted, 1);
+  assertEquals(await ask(client, "id"), id);
+});
+
+Deno.test("the longest timeout that is allowed is no short one", async () => {
+  const timeout = 2 ** 31 - 1;
+  const service = await startCommands();
+  using client = await connect(service);
+  await ask(client, "id");
+  const restarted = service.restart({ timeout });
+  await service.stats();
+  assertEquals(typeof await ask(client, "id"), "string");
+  client.close();
+  await restarted;
+  const { unanswered } = await service.shutdown({ timeout });
+  assertEquals(unanswered, []);
+});
+
+Deno.test("what a worker throws while it serves to the end is told, too", async () => {
+  const told = Promise.withResolvers<Error>();
+  await using service = await startCommands({
+    workers: 1,
+    onWorkerError: told.resolve,
+  });
+  using client = await connect(service);
+  const id = await ask(client, "id");
+  const restarted = service.restart();
+  for (;;) {
+    using other = await connect(service);
+    if (await ask(other, "id") !== id) break;
+  }
+  assertEquals(await ask(client, "throw"), null);
+  assertInstanceOf(await told.promise, Deno.errors.InvalidData);
+  await restarted;
+  assertEquals((await service.stats()).restarts, 0);
+});
+
+Deno.test("shutdown() tells of a worker that was blocked when it was replaced", async () => {
+  const stop = newStop();
+  await using service = await startCommands({}, { stop, text: "" });
+  using _stop = stop;
+  using victim = await connect(service);
+  await ask(victim, "block");
+  await service.restart({ timeout: 0 });
+  const { unanswered } = await service.shutdown({ timeout: 0 });
+  assertEquals(unanswered.length, 1);
+});

@@ -104,12 +104,8 @@ export class ParallelService implements ParallelListener {
 
   #tellFailure(error: Error, index: number): void {
     const hook = this.#settings.onWorkerError;
-    if (hook) callHook(() => hook(error, index));
-    else {print(
-        console.error,
-        `Error in worker ${index}, to be replaced:`,
-        error,
-      );}
+    if (hook) return callHook(() => hook(error, index));
+    print(console.error, `Error in worker ${index}:`, error);
   }
 
   get addr(): Deno.NetAddr {
