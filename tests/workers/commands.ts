@@ -45,7 +45,7 @@ serveParallel<Data>(async (conn, listener, { stop, text }) => {
         await conn.write(encoder.encode("paused"));
         break;
       case "post":
-        self.postMessage(JSON.parse(argument));
+        (self as unknown as Worker).postMessage(JSON.parse(argument));
         await conn.write(encoder.encode("posted"));
         break;
       case "block":
