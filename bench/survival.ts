@@ -23,9 +23,13 @@ import {
   writeAll,
 } from "../tests/faults.ts";
 
+/** Measured on two cores; most of it is waiting, which is part of the faults. */
+const ESTIMATE = "Takes about four minutes.";
+
 const HELP = `Usage: survival.ts [options]
 
 Runs each fault against each kind of server and prints what became of it.
+${ESTIMATE}
 
 Options:
   --write FILE  Put the table between <!-- survival --> and <!-- /survival -->
@@ -509,6 +513,7 @@ async function main(): Promise<void> {
     },
   });
   if (args.help) return console.log(HELP);
+  console.error(ESTIMATE);
 
   const dir = await Deno.makeTempDir();
   try {
