@@ -32,3 +32,6 @@ export const WRITABLE_CHECKS: boolean = since("2.8.1");
 
 /** A write that waits for its client ends when its connection is closed. */
 export const CLOSE_ENDS_WRITES: boolean = since("2.9.5");
+
+/** A thread notices that another has ended: Deno has Web Locks. */
+export const HAS_LOCKS: boolean = "locks" in navigator;

@@ -113,11 +113,16 @@ export class Thread {
       case "failed":
         return this.#fail(fromThrown(report.error));
       case "left":
-        this.#left.resolve();
-        return this.#owner.onLeft();
+        return this.#leave();
       case "finished":
+        this.#leave(); // a listener that was detached does not say so before
         return this.end();
     }
+  }
+
+  #leave(): void {
+    this.#left.resolve();
+    this.#owner.onLeft();
   }
 
   async #begin(): Promise<void> {

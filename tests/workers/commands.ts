@@ -40,6 +40,9 @@ serveParallel<Data>(async (conn, listener, { stop, text }) => {
       case "close":
         await listener.close();
         return; // its connections end with their callbacks
+      case "detach":
+        listener.detach();
+        return;
       case "pause":
         listener.pause();
         await conn.write(encoder.encode("paused"));
