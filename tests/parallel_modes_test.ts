@@ -1,5 +1,5 @@
 /** How workers share a port, and what there is where they cannot: internal/parallel/place.ts. */
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { findPlace, type Share } from "../internal/parallel/place.ts";
 import { ParallelSettings } from "../internal/parallel/options.ts";
 import { ParallelService } from "../internal/parallel/service.ts";
@@ -22,13 +22,15 @@ function quietWarnings() {
 }
 
 Deno.test("findPlace() finds a port, and that Deno shares it among threads", () => {
-  const place = findPlace(BIND);
+  const { place, addr } = findPlace({ ...BIND, hostname: "localhost" });
   assertEquals(place.mode, "shared");
-  assertEquals(findPlace({ ...BIND, port: place.port }), place); // it is free
+  assertEquals(place.port, addr.port);
+  assertMatch(addr.hostname, /^(127\.0\.0\.1|::1)$/);
+  findPlace({ ...BIND, port: place.port }); // it is free
 });
 
 Deno.test("findPlace() throws if a port is taken, also by a socket that is shared", () => {
-  const { port } = findPlace(BIND);
+  const { port } = findPlace(BIND).addr;
   const bind = { ...BIND, port };
   using _shared = Deno.listen(
     { ...bind, loadBalanced: true } as Deno.TcpListenOptions,

@@ -2,15 +2,12 @@
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { findPlace } from "../internal/parallel/place.ts";
 import { SharedSocket } from "../internal/parallel/shared_socket.ts";
-import { connect, connectAll, turns } from "./clients.ts";
+import { connect, connectAll, connectAndReset, turns } from "./clients.ts";
 
 /** A function that opens sockets for one queue, and keeps that open. */
 function newQueue() {
-  const { port } = findPlace({
-    hostname: "127.0.0.1",
-    port: 0,
-    tcpBacklog: 100,
-  });
+  const bind = { hostname: "127.0.0.1", port: 0, tcpBacklog: 100 };
+  const { port } = findPlace(bind).addr;
   const open = () =>
     Deno.listen(
       {
@@ -72,6 +69,18 @@ Deno.test("SharedSocket.acceptNow() takes who is in the queue, and waits for nob
   assertStrictEquals(await socket.acceptNow(), undefined);
   await socket.stop();
   using _waits = await connect(socket);
+  assertStrictEquals(await socket.acceptNow(), undefined);
+  socket.close();
+});
+
+Deno.test("SharedSocket.acceptNow() rejects once, and in time, where the client has gone", async () => {
+  const { open, kept } = newQueue();
+  using _kept = kept;
+  const socket = new SharedSocket(open);
+  await connectAndReset(socket, 3);
+  for (let i = 0; i < 3; i++) {
+    await assertRejects(() => socket.acceptNow(), Deno.errors.NotConnected);
+  }
   assertStrictEquals(await socket.acceptNow(), undefined);
   socket.close();
 });
