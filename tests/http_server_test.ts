@@ -11,7 +11,7 @@ import {
   type RequestListener,
   type ServerOptions,
 } from "node:http";
-import { serveHttp } from "../examples/http/serve.ts";
+import { drainHttp, serveHttp } from "../examples/http/serve.ts";
 import { serveWebSockets } from "../examples/http/web_sockets.ts";
 import { connect, isClosed, readAll, until } from "./clients.ts";
 import { type Process, run, startExample } from "./example_process.ts";
@@ -317,4 +317,32 @@ Deno.test("serveWebSockets() takes no new one while the server drains", async ()
   await send(conn, UPGRADE);
   assertMatch(await readAll(conn), /^HTTP\/1.1 503 /);
   await ended;
+});
+
+Deno.test("drainHttp() ends a connection when the answer that has begun is over", async () => {
+  const more = Promise.withResolvers<void>();
+  await using test = serve({}, { keepAliveTimeout: 60_000 }, (_, response) => {
+    response.write("hello");
+    more.promise.then(() => response.end());
+  });
+  drainHttp(test.server, test.listener.signal);
+  using conn = await connect(test.listener);
+  await send(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  await readUntil(conn, "hello\r\n");
+  const ended = test.listener.shutdown({ timeout: 30_000 });
+  more.resolve();
+  assertEquals(await ended, { completed: 1, aborted: 0 });
+});
+
+Deno.test("serveHttp() survives a reset of a connection that is nobody's", async () => {
+  await using test = serve({}, {}, () => {});
+  const upgraded = Promise.withResolvers<void>();
+  test.server.on("upgrade", (_, stream) => {
+    stream.resume().write("unread", () => upgraded.resolve());
+  });
+  const conn = await connect(test.listener);
+  await send(conn, UPGRADE);
+  await upgraded.promise;
+  conn.close();
+  await until(() => test.listener.stats.active === 0);
 });
