@@ -5,13 +5,14 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { listen, type ListenerOptions } from "@evconn/listener";
+import { ConnListener, listen, type ListenerOptions } from "@evconn/listener";
 import {
   createServer,
   type RequestListener,
   type ServerOptions,
 } from "node:http";
 import { connect as nodeConnect } from "node:net";
+import { NodeListener } from "../examples/activation/node_listener.ts";
 import { drainHttp, serveHttp } from "../examples/http/serve.ts";
 import { serveWebSockets } from "../examples/http/web_sockets.ts";
 import { connect, isClosed, readAll, until } from "./clients.ts";
@@ -263,6 +264,28 @@ function serve(
     },
   };
 }
+
+Deno.test("serveHttp() has the client's address behind a proxy", async () => {
+  await using test = serve(
+    { proxyProtocol: true },
+    {},
+    ({ socket }, response) => response.end(socket.remoteAddress),
+  );
+  const conn = await connect(test.listener);
+  await send(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n");
+  await send(conn, "GET / HTTP/1.0\r\n\r\n");
+  assertMatch(await readAll(conn), /\r\n\r\n192\.0\.2\.1$/);
+});
+
+Deno.test("serveHttp() serves on a socket that node:net listens on", async () => {
+  const server = createServer((_, response) => response.end("hello"));
+  const socket = await NodeListener.listen({ host: "127.0.0.1", port: 0 });
+  await using listener = new ConnListener(socket, {}, serveHttp(server));
+  const conn = await connect(listener);
+  await send(conn, "GET / HTTP/1.0\r\n\r\n");
+  assertMatch(await readAll(conn), /\r\n\r\nhello$/);
+  server.close();
+});
 
 Deno.test("serveHttp() ends a connection after keepAliveTimeout", async () => {
   await using test = serve(
