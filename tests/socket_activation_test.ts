@@ -4,6 +4,7 @@ import {
   assertEquals,
   assertRejects,
   assertStringIncludes,
+  assertThrows,
 } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
 import {
@@ -190,6 +191,21 @@ Deno.test("NodeListener: a loop over it ends when it is left", async () => {
   );
 });
 
+Deno.test("NodeListener: it is a Deno.Listener by itself, too", async () => {
+  const socket = await NodeListener.listen(ADDRESS);
+  using client = await connect(socket);
+  for await (const conn of socket) {
+    assertEquals(conn.remoteAddr, client.localAddr);
+    conn.close();
+    assertThrows(() => conn.close(), Deno.errors.BadResource);
+    await assertRejects(() => conn.read(new Uint8Array(1)));
+    queueMicrotask(() => socket.close()); // while the loop waits
+  }
+  assertThrows(() => socket.close(), Deno.errors.BadResource);
+  await assertRejects(() => socket.accept(), Deno.errors.BadResource);
+  assertEquals(await isClosed(client), true);
+});
+
 Deno.test("NodeListener: connections keep half-close, through streams as well", async () => {
   await using listener = await listen({}, async (conn) => {
     const text = await new Response(conn.readable).text().catch(String);
@@ -215,7 +231,7 @@ Deno.test("NodeListener: the limits of the listener hold", async () => {
   await using listener = await listen({
     maxConnections: 1,
     overflow: "reject",
-    idleTimeout: 50,
+    idleTimeout: 500,
   });
   using first = await connect(listener);
   assertEquals(await roundTrip(first, "hello"), "hello");

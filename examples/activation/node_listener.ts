@@ -76,7 +76,13 @@ export class NodeListener implements Deno.Listener<Deno.TcpConn> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Deno.TcpConn> {
-    while (!this.#isClosed) yield await this.accept();
+    try {
+      for (;;) yield await this.accept();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.BadResource)) throw error;
+    } finally {
+      this[Symbol.dispose]();
+    }
   }
 
   [Symbol.dispose](): void {

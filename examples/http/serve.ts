@@ -46,6 +46,7 @@ export function drainHttp(server: Server, signal: AbortSignal): void {
     server.closeIdleConnections();
     open.forEach(sayClose);
     // For who has connected and said nothing yet, which is not idle in Node's sense.
+    // The server looks at it every `connectionsCheckingInterval`.
     server.headersTimeout = LAST_CALL;
   });
 }
