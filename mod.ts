@@ -40,6 +40,22 @@
  *
  * @module
  */
+export { listen, listenTls } from "./listener.ts";
+export { ConnListener } from "./listener.ts";
+export type {
+  ListenerOptions,
+  ListenerStats,
+  ShutdownOptions,
+  ShutdownResult,
+} from "./listener.ts";
+export type {
+  AcceptErrorCallback,
+  ConnectionCallback,
+  ConnectionErrorCallback,
+  RejectCallback,
+  RejectReason,
+} from "./listener.ts";
+export { type ProxyHeader, proxyHeader } from "./listener.ts";
 export {
   explainFlags,
   type FlagReport,
@@ -55,19 +71,3 @@ export {
   LEV_OPT_REUSEABLE_PORT,
   LEV_OPT_THREADSAFE,
 } from "./flags.ts";
-export {
-  type AcceptErrorCallback,
-  type ConnectionCallback,
-  type ConnectionErrorCallback,
-  ConnListener,
-  listen,
-  type ListenerOptions,
-  type ListenerStats,
-  listenTls,
-  type ProxyHeader,
-  proxyHeader,
-  type RejectCallback,
-  type RejectReason,
-  type ShutdownOptions,
-  type ShutdownResult,
-} from "./listener.ts";
