@@ -24,7 +24,7 @@ export class Cover {
   #buffer: Uint8Array<ArrayBuffer> | undefined; // bytes to give first,
   #start = 0; // from here
   #end = 0; // to here
-  #early: Promise<number | null> | undefined; // a read of them that is pending,
+  #early: Promise<boolean> | undefined; // a read of them that is pending,
   #isUnasked = false; // for which nobody has asked: it keeps no process alive
   #sweep: Sweep<Deno.Conn> | undefined;
   #pending = 0; // operations that wait for the client
@@ -53,28 +53,29 @@ export class Cover {
     return this.#buffer?.subarray(this.#start, this.#end) ?? NO_BYTES;
   }
 
-  /** Reads bytes too early, so many at most; how many there were, or null at the end. */
-  readAhead(read: Read, atMost = BUFFER_SIZE): Promise<number | null> {
+  /** Reads bytes too early; whether there were some before the end. */
+  readAhead(read: Read): Promise<boolean> {
     if (this.#early) return this.#early; // by who had it before
-    const buffer = this.#room(atMost);
+    const buffer = this.#room();
     const settle = (length: number | null) => {
       this.#ask();
       this.#early = undefined;
       if (this.#buffer === buffer) this.#end += length ?? 0; // it is not closed
-      return length;
+      return length !== null;
     };
-    return this.#early = read(buffer.subarray(this.#end, this.#end + atMost))
+    return this.#early = read(buffer.subarray(this.#end))
       .then(settle, (error) => {
         settle(null);
         throw error;
       });
   }
 
-  #room(length: number): Uint8Array<ArrayBuffer> {
+  /** A buffer with room for more than it has. */
+  #room(): Uint8Array<ArrayBuffer> {
     this.#buffer ??= pool.pop() ?? new Uint8Array(BUFFER_SIZE);
-    if (this.#end + length > this.#buffer.length) {
-      const larger = new Uint8Array(this.#end + length);
-      larger.set(this.#buffer.subarray(0, this.#end));
+    if (this.#end === this.#buffer.length) {
+      const larger = new Uint8Array(this.#end * 2);
+      larger.set(this.#buffer);
       this.#buffer = larger;
     }
     return this.#buffer;

@@ -106,17 +106,13 @@ export function skipAhead(conn: Deno.Conn, length: number): void {
 }
 
 /**
- * Reads bytes of a connection before their time, so many at most. Whoever reads from
- * it later gets them first.
+ * Reads bytes of a connection before their time. Whoever reads from it later gets them
+ * first.
  *
- * @returns How many they were, or null if the client has ended.
+ * @returns Whether there were some before the client has ended.
  */
-export function readAhead(
-  conn: Deno.Conn,
-  atMost?: number,
-): Promise<number | null> {
-  const own = cover(conn);
-  return own.readAhead((p) => uncovered(conn).read.call(conn, p), atMost);
+export function readAhead(conn: Deno.Conn): Promise<boolean> {
+  return cover(conn).readAhead((p) => uncovered(conn).read.call(conn, p));
 }
 
 /** Lets `remoteAddr` and `localAddr` of a connection be others. */

@@ -7,5 +7,5 @@ import { bytesAhead, readAhead } from "./covered.ts";
  */
 export function firstByte(conn: Deno.Conn): boolean | Promise<boolean> {
   if (bytesAhead(conn).length > 0) return true;
-  return readAhead(conn).then((length) => length !== null, () => false);
+  return readAhead(conn);
 }

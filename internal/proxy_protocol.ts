@@ -14,45 +14,23 @@ import {
 } from "./proxy_header.ts";
 import type { Outcome } from "./stage.ts";
 import type { ProxyHeader } from "./types.ts";
-import type { Step } from "./waiting.ts";
-
-/** By this much it can be told how long a header of version 2 is, in bytes. */
-const FIXED_PART = 16;
-/** The longest header of version 1, in bytes. */
-const MAX_LINE = 107;
 
 /**
- * Gives what reads a connection's header, and lets it show its addresses from then
- * on. A header of version 2 is read exactly; with the line of version 1 more may be
- * read, which comes first when the connection is read.
+ * Reads a connection's header, and lets it show its addresses from then on. More may be
+ * read with it, which comes first when the connection is read.
  */
-export function proxyHeaderReader(): Step<Deno.Conn> {
-  // A proxy speaks one version. So a line is there with the first read, and nothing
-  // is read beyond a header of version 2.
-  let firstRead = FIXED_PART;
-  return async (conn, isHere) => {
-    if (shownAddrs(conn)) return true; // read by who had it before
-    try {
-      for (;;) {
-        const bytes = bytesAhead(conn);
-        if (bytes.length > 0) firstRead = isLine(bytes) ? MAX_LINE : FIXED_PART;
-        const length = headerLength(bytes);
-        if (length === undefined) return "proxy-header";
-        if (length <= bytes.length) return apply(conn, bytes.slice(0, length));
-        const upTo = bytes.length === 0 || isLine(bytes) ? firstRead : length;
-        const atMost = upTo - bytes.length;
-        const isGone = await readAhead(conn, atMost) === null;
-        if (isGone || !isHere(conn)) return false;
-      }
-    } catch {
-      return false; // the client has reset the connection
-    }
-  };
-}
-
-/** Whether it is version 1, which begins with a P. */
-function isLine(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x50;
+export async function readProxyHeader(
+  conn: Deno.Conn,
+  isHere: (conn: Deno.Conn) => boolean,
+): Promise<Outcome> {
+  if (shownAddrs(conn)) return true; // read by who had it before
+  for (;;) {
+    const bytes = bytesAhead(conn);
+    const length = headerLength(bytes);
+    if (length === undefined) return "proxy-header";
+    if (length <= bytes.length) return apply(conn, bytes.slice(0, length));
+    if (!await readAhead(conn) || !isHere(conn)) return false;
+  }
 }
 
 function apply(conn: Deno.Conn, bytes: Uint8Array): Outcome {

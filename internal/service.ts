@@ -243,7 +243,8 @@ export class Service<C extends Deno.Conn, A extends Deno.Addr>
     return count >= this.#maxConnections && !this.#hasEnded;
   };
 
-  peerHasRoom = (conn: C): boolean => this.#peers.enter(conn, this.#maxPerPeer);
+  peerHasRoom = (conn: C): boolean =>
+    this.#maxPerPeer === Infinity || this.#peers.enter(conn, this.#maxPerPeer);
 
   onEnter = (): void => {
     if (this.#isLimited) this.#checkLimit();

@@ -6,7 +6,7 @@ import { Gate } from "./gate.ts";
 import { handshake } from "./handshake.ts";
 import { callHook, isPromise } from "./hooks.ts";
 import { Idle } from "./idle.ts";
-import { proxyHeaderReader } from "./proxy_protocol.ts";
+import { readProxyHeader } from "./proxy_protocol.ts";
 import type { Settings } from "./settings.ts";
 import type { Outcome, Stage } from "./stage.ts";
 import { setTcpOptions } from "./tcp_options.ts";
@@ -99,7 +99,7 @@ function stepsOf<C extends Deno.Conn>(
   { flags, proxyProtocol, handshakeTimeout }: Settings<C>,
   host: Host<C>,
 ): Step<C>[] {
-  const address: Step<C>[] = proxyProtocol ? [proxyHeaderReader()] : [];
+  const address: Step<C>[] = proxyProtocol ? [readProxyHeader] : [];
   const readiness: Step<C>[] = [];
   if (transport === "TLS" && handshakeTimeout !== undefined) {
     readiness.push(handshake);

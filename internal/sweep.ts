@@ -3,7 +3,7 @@ const PARTS = 8;
 const MAX_TICK = 800;
 
 /**
- * One coarse timer for any number of waits of the same length. It runs only while
+ * Who waits, and one coarse timer for any number of waits of the same length. It runs only while
  * something waits, never keeps the process alive, and takes time in turns of the event
  * loop: while the loop is blocked, none goes by.
  */
@@ -29,20 +29,33 @@ export class Sweep<T> {
     this.#onTimeout = onTimeout;
   }
 
+  /** How many wait. */
+  get size(): number {
+    return this.#since.size;
+  }
+
+  has(item: T): boolean {
+    return this.#since.has(item);
+  }
+
+  [Symbol.iterator](): Iterator<T> {
+    return this.#since.keys();
+  }
+
   /** Begins a wait, or begins it anew. */
   watch(item: T): void {
-    if (this.#ticks === Infinity) return;
     this.#since.set(item, this.#now);
-    if (this.#timer !== undefined) return;
+    if (this.#timer !== undefined || this.#ticks === Infinity) return;
     this.#timer = setInterval(() => this.#look(), this.#tick);
     Deno.unrefTimer(this.#timer);
   }
 
-  /** Ends a wait. */
-  forget(item: T): void {
-    this.#since.delete(item);
+  /** Ends a wait, and says whether there was one. */
+  forget(item: T): boolean {
+    const waited = this.#since.delete(item);
     // Later it would do as well, and cost nothing for each wait.
     if (this.#ended) this.#rest();
+    return waited;
   }
 
   /** There will be no new waits: the timer goes with the last. */

@@ -1,12 +1,12 @@
-import { dispose } from "./conns.ts";
 import { isClosed } from "./failures.ts";
 import { Queue } from "./queue.ts";
 import { type Intake, type Outcome, Stage } from "./stage.ts";
 import { Sweep } from "./sweep.ts";
 
 /**
- * One thing to wait for, or to look at. Must not throw or reject. After an await, it
- * must leave a connection alone that is not here any more.
+ * One thing to wait for, or to look at. Must not throw; what rejects says that the
+ * client has gone. After an await, it must leave a connection alone that is not here any
+ * more.
  */
 export type Step<C extends Deno.Conn> = (
   conn: C,
@@ -29,8 +29,7 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
   extends Stage<C, A> {
   readonly #steps: readonly Step<C>[];
   readonly #host: Host<C>;
-  readonly #sweep: Sweep<C>;
-  readonly #unready = new Set<C>();
+  readonly #unready: Sweep<C>;
   readonly #ready = new Queue<C>();
   #asked: PromiseWithResolvers<C> | undefined; // by an accept() that is pending
   #accepting: Promise<C> | undefined; // the accept inside that is in flight
@@ -53,7 +52,8 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
     super(inner);
     this.#steps = steps;
     this.#host = host;
-    this.#sweep = new Sweep<C>(timeout, dispose);
+    const tooLate = (conn: C) => this.#pass(conn, false);
+    this.#unready = new Sweep<C>(timeout, tooLate);
   }
 
   override get waiting(): number {
@@ -113,8 +113,7 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
   }
 
   #enter(conn: C): void {
-    this.#unready.add(conn);
-    this.#sweep.watch(conn);
+    this.#unready.watch(conn);
     if (!this.#refed) conn.unref();
     this.#host.onEnter();
     this.#prepare(conn, 0);
@@ -129,14 +128,17 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
       return void outcome.then((outcome) => {
         if (outcome === true) this.#prepare(conn, i + 1);
         else this.#leave(conn, outcome);
-      });
+      }, () => this.#leave(conn, false));
     }
     this.#leave(conn, true);
   }
 
   #leave(conn: C, outcome: Outcome): void {
-    if (!this.#unready.delete(conn)) return; // it was given back
-    this.#sweep.forget(conn);
+    // It was given back, or too late.
+    if (this.#unready.forget(conn)) this.#pass(conn, outcome);
+  }
+
+  #pass(conn: C, outcome: Outcome): void {
     if (!this.#refed) conn.ref();
     if (outcome === true) this.#ready.push(conn);
     else this.#host.turnAway(conn, outcome);
@@ -147,11 +149,10 @@ export class Waiting<C extends Deno.Conn, A extends Deno.Addr>
     const given = this.#asked === undefined && pending ? [pending] : [];
     const waiting = [...this.#unready];
     for (const conn of waiting) {
-      this.#sweep.forget(conn);
+      this.#unready.forget(conn);
       conn.unref();
     }
-    this.#unready.clear();
-    this.#sweep.end();
+    this.#unready.end();
     const accepting = this.#accepting;
     this.#accepting = undefined;
     const back = [...given, ...this.#ready.takeAll(), ...waiting];

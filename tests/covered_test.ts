@@ -350,18 +350,15 @@ testOver(
 );
 
 testOver(
-  "readAhead() leaves what it reads to read(), and says how much it was",
+  "readAhead() leaves what it reads to read()",
   async (transport) => {
     using pair = await pairOn(transport);
     const { conn, client } = pair;
-    await say(client, "hello world");
-    let text = "";
-    for (const atMost of [1, 4, 6]) {
-      const length = await readAhead(conn, atMost);
-      assert(length !== null && length <= atMost);
-      text = textOf(bytesAhead(conn));
+    for (const text of ["hello ", "world"]) {
+      await say(client, text);
+      assertEquals(await readAhead(conn), true);
     }
-    assert("hello world".startsWith(text));
+    assert("hello world".startsWith(textOf(bytesAhead(conn))));
     skipAhead(conn, 6);
     await client.closeWrite();
     assertEquals(await readAll(conn), "world");
@@ -376,7 +373,7 @@ testOver(
     const bytes = Uint8Array.from({ length: 10_000 }, (_, i) => i * 7);
     await writeAll(client, bytes);
     while (bytesAhead(conn).length < bytes.length) {
-      await readAhead(conn, bytes.length - bytesAhead(conn).length);
+      await readAhead(conn);
     }
     assertEquals(bytesAhead(conn), bytes);
     await client.closeWrite();
@@ -385,11 +382,11 @@ testOver(
 );
 
 testOver(
-  "readAhead() gives null at the end, and so does read()",
+  "readAhead() says that there is nothing before the end, and so does read()",
   async (transport) => {
     using pair = await pairOn(transport);
     await pair.client.closeWrite();
-    assertEquals(await readAhead(pair.conn), null);
+    assertEquals(await readAhead(pair.conn), false);
     assertEquals(await pair.conn.read(new Uint8Array(1)), null);
   },
 );
@@ -399,10 +396,10 @@ testOver(
   async (transport) => {
     using pair = await pairOn(transport);
     const { conn, client } = pair;
-    const ahead = readAhead(conn, 5);
+    const ahead = readAhead(conn);
     const reads = [readText(conn, 2), readText(conn, 3)];
     await say(client, "hello");
-    assertEquals(await ahead, 5);
+    assertEquals(await ahead, true);
     assertEquals(await Promise.all(reads), ["he", "llo"]);
   },
 );
@@ -412,11 +409,11 @@ testOver(
   async (transport) => {
     using pair = await pairOn(transport);
     const { conn, client } = pair;
-    const ahead = readAhead(conn, 3);
+    const ahead = readAhead(conn);
     const all = readAll(conn);
     await say(client, "hello");
     await client.closeWrite();
-    assertEquals(await ahead, 3);
+    assertEquals(await ahead, true);
     assertEquals(await all, "hello");
   },
 );
@@ -438,7 +435,7 @@ testOver(
   async (transport) => {
     using pair = await pairOn(transport);
     const { conn, client } = pair;
-    const both = [readAhead(conn, 4), readAhead(conn, 4)];
+    const both = [readAhead(conn), readAhead(conn)];
     const read = readText(conn, 1);
     await say(client, "abcd");
     await turns();
@@ -492,7 +489,7 @@ async function checkOwn(
     assert(bytes.every((byte) => byte === id), `the bytes of ${id}`);
   const sent = new Uint8Array(1 + next(5000)).fill(id);
   const sending = writeAll(client, sent).then(() => client.closeWrite());
-  if (next(4) > 0) await readAhead(conn, 1 + next(2000)); // 1024 fit into a buffer
+  if (next(4) > 0) await readAhead(conn);
   await turns(next(3));
   areOwn(bytesAhead(conn));
   if (next(8) > 0) { // otherwise it is closed with what is ahead
