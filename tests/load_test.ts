@@ -2,51 +2,41 @@
 import { assertEquals } from "@std/assert";
 import { Load } from "../internal/parallel/load.ts";
 
-function loads(count: number): Load[] {
-  const buffer = Load.forWorkers(count);
-  return Array.from({ length: count }, (_, slot) => new Load(buffer, slot));
+/** So many workers, with memory for one more, and how many each of them serves. */
+function loads(...active: number[]): Load[] {
+  const buffer = Load.forWorkers(active.length + 1);
+  return active.map((count, slot) => {
+    const load = new Load(buffer, slot);
+    load.join();
+    while (count-- > 0) load.enter();
+    return load;
+  });
 }
 
 Deno.test("Load says that one is ahead if it has 4 more than the least", () => {
-  const [one, other, third] = loads(4);
-  one!.come(4);
-  other!.come(1);
-  assertEquals(one!.isAhead(4), false);
-  third!.come(0);
-  assertEquals(one!.isAhead(4), true);
-  assertEquals(third!.isAhead(0), false);
+  const [one, other] = loads(4, 1) as [Load, Load];
+  assertEquals([one.isAhead, other.isAhead], [false, false]);
+  other.leave();
+  assertEquals([one.isAhead, other.isAhead], [true, false]);
+  one.leave();
+  assertEquals(one.isAhead, false);
 });
 
-Deno.test("Load counts nobody who has left, and one who has is not ahead", () => {
-  const [one, other] = loads(2);
-  one!.come(9);
-  other!.come(0);
-  other!.leave();
-  assertEquals(one!.isAhead(9), false);
-  other!.come(0);
-  one!.leave();
-  assertEquals(one!.isAhead(9), false);
+Deno.test("Load counts nobody who has parted, and one who has is not ahead", () => {
+  const [one, other] = loads(9, 0) as [Load, Load];
+  other.part();
+  other.enter();
+  assertEquals(one.isAhead, false);
+  other.join();
+  assertEquals(one.isAhead, true);
+  one.part();
+  assertEquals(one.isAhead, false);
 });
 
-Deno.test("Load leaves out who is asleep, until it takes somebody", () => {
-  const [one, other] = loads(2);
-  one!.come(9);
-  other!.come(0);
-  one!.leaveOut(9);
-  assertEquals(one!.isAhead(9), false);
-  other!.come(1);
-  assertEquals(one!.isAhead(9), true);
-});
-
-Deno.test("Load hears of connections that end", () => {
-  const [one, other] = loads(2);
-  one!.come(4);
-  other!.come(1);
-  assertEquals(one!.isAhead(4), false);
-  other!.go();
-  assertEquals(one!.isAhead(4), true);
-  other!.go(); // it has none
-  other!.leave();
-  other!.go();
-  assertEquals(one!.isAhead(4), false);
+Deno.test("Load leaves out who is asleep, until it asks", () => {
+  const [one, other] = loads(9, 0) as [Load, Load];
+  one.leaveOut();
+  assertEquals(one.isAhead, false);
+  other.ask();
+  assertEquals(one.isAhead, true);
 });

@@ -459,6 +459,20 @@ Deno.test("shutdown() tells of a worker that was blocked when it was replaced", 
   assertEquals(unanswered.length, 1);
 });
 
+Deno.test("shutdown() does not tell of a worker that was blocked for a while", {
+  ignore: !HAS_LOCKS,
+}, async () => {
+  const stop = newStop();
+  const service = await startCommands({}, { stop, text: "" });
+  using victim = await connect(service);
+  await ask(victim, "block");
+  await service.restart({ timeout: 0 });
+  stop[Symbol.dispose]();
+  assertEquals(await victim.read(new Uint8Array(1)), null); // it has gone
+  const { unanswered } = await service.shutdown({ timeout: 0 });
+  assertEquals(unanswered, []);
+});
+
 Deno.test("a worker that has detached its listener is replaced when it serves nobody", async () => {
   const told = Promise.withResolvers<Error>();
   await using service = await startCommands({

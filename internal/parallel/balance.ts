@@ -24,31 +24,40 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
   readonly #socket: SharedSocket;
   readonly #load: Load;
   #wake: (() => void) | undefined; // set while it stands back
-  /** Whose connections are counted. */
+  /** Who is held while it stands back. */
   listener: ConnListener | undefined;
 
   constructor(socket: SharedSocket, load: Load) {
     super(socket);
     this.#socket = socket;
     this.#load = load;
+    load.join();
+  }
+
+  /** A callback whose connections are counted, for the others to see. */
+  count(callback: Callback): Callback {
+    const left = () => this.#load.leave();
+    return (conn, listener, data) => {
+      const handled = callback(conn, listener, data);
+      if (!isPromise(handled)) return handled; // nobody counts it
+      this.#load.enter();
+      const served = Promise.resolve(handled);
+      served.then(left, left);
+      return served;
+    };
   }
 
   override accept(): Promise<Deno.TcpConn> {
-    const active = this.#active;
-    this.#load.come(active);
-    return this.#load.isAhead(active) ? this.#standBack() : super.accept();
-  }
-
-  get #active(): number {
-    return this.listener?.stats.active ?? 0;
+    this.#load.ask();
+    return this.#load.isAhead ? this.#standBack() : super.accept();
   }
 
   async #standBack(): Promise<Deno.TcpConn> {
-    for (let wait = MIN_WAIT; this.#load.isAhead(this.#active); wait *= 2) {
+    for (let wait = MIN_WAIT; this.#load.isAhead; wait *= 2) {
       await this.#hold(Math.min(wait, MAX_WAIT));
       const conn = await this.#socket.acceptNow();
       if (conn === undefined) continue;
-      this.#load.leaveOut(this.#active);
+      this.#load.leaveOut();
       return conn;
     }
     return await super.accept();
@@ -61,18 +70,6 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
     this.#wake = resolve;
     await promise;
     clearTimeout(timer);
-  }
-
-  /** A callback, of whose connections the other workers are told when they end, too. */
-  watch(callback: Callback): Callback {
-    return (...args) => {
-      const handled = callback(...args);
-      if (!isPromise(handled)) return handled; // nobody counts it
-      const served = Promise.resolve(handled);
-      const ended = () => this.#load.go();
-      served.then(ended, ended);
-      return served;
-    };
   }
 
   /** Accepts nobody until it is told to take anybody. */
@@ -99,7 +96,7 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
   }
 
   #end(): void {
-    this.#load.leave();
+    this.#load.part();
     this.#wake?.();
   }
 }

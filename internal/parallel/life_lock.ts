@@ -7,8 +7,8 @@
 interface Locks {
   request(
     name: string,
-    options: { signal?: AbortSignal },
-    callback: () => unknown,
+    options: { signal?: AbortSignal; ifAvailable?: boolean },
+    callback: (lock: object | null) => unknown,
   ): Promise<unknown>;
 }
 
@@ -32,4 +32,14 @@ export function onDeath(
   callback: () => void,
 ): void {
   locks?.request(name, { signal }, callback).catch(() => {}); // aborted
+}
+
+/** Whether the thread that holds a lock may be there still. */
+export async function mayLive(name: string): Promise<boolean> {
+  if (!locks) return true;
+  return await locks.request(
+    name,
+    { ifAvailable: true },
+    (lock) => lock === null,
+  ) as boolean;
 }

@@ -1,6 +1,6 @@
 /** Where no worker is. */
 const NOBODY = -1;
-/** What each worker tells of itself: how many it serves, and how many it has taken. */
+/** What each worker tells of itself: how many it serves, and how many it has asked for. */
 const FIELDS = 2;
 /** How many connections more than the least a worker may have. */
 const MAX_AHEAD = 3;
@@ -8,14 +8,16 @@ const MAX_AHEAD = 3;
 /** How busy each worker is, in memory that all of them share. */
 export class Load {
   readonly #numbers: Int32Array;
-  readonly #slot: number;
-  /** Those that take nobody, and how many they had taken when that was seen. */
+  readonly #own: number; // where this worker's are
+  /** Those that take nobody, and how many they had asked for when that was seen. */
   readonly #asleep = new Map<number, number>();
+  #active = 0;
+  #isHere = false;
 
   /** @param slot Which worker this is. */
   constructor(buffer: SharedArrayBuffer, slot: number) {
     this.#numbers = new Int32Array(buffer);
-    this.#slot = slot;
+    this.#own = slot * FIELDS;
   }
 
   /** The memory for so many workers, without any. */
@@ -26,54 +28,59 @@ export class Load {
     return buffer;
   }
 
-  /** Tells the others that this one comes for one more, serving so many now. */
-  come(active: number): void {
-    Atomics.store(this.#numbers, this.#slot * FIELDS, active);
-    Atomics.add(this.#numbers, this.#slot * FIELDS + 1, 1);
+  /** Tells the others that this worker takes connections. */
+  join(): void {
+    this.#isHere = true;
+    this.#tell();
   }
 
-  /** Tells the others that this one serves one fewer. */
-  go(): void {
-    const slot = this.#slot * FIELDS;
-    if (Atomics.load(this.#numbers, slot) > 0) {
-      Atomics.sub(this.#numbers, slot, 1);
-    }
+  /** Tells the others that it comes for one more: so it is awake. */
+  ask(): void {
+    Atomics.add(this.#numbers, this.#own + 1, 1);
   }
 
-  /** Tells the others that this one takes nobody any more. */
+  /** Tells the others that it serves one more, */
+  enter(): void {
+    this.#active++;
+    this.#tell();
+  }
+
+  /** or one fewer. */
   leave(): void {
-    Atomics.store(this.#numbers, this.#slot * FIELDS, NOBODY);
+    this.#active--;
+    this.#tell();
   }
 
-  #active(slot: number): number {
-    return Atomics.load(this.#numbers, slot * FIELDS);
+  /** Tells the others that it takes nobody any more. */
+  part(): void {
+    this.#isHere = false;
+    Atomics.store(this.#numbers, this.#own, NOBODY);
   }
 
-  #taken(slot: number): number {
-    return Atomics.load(this.#numbers, slot * FIELDS + 1);
+  #tell(): void {
+    if (this.#isHere) Atomics.store(this.#numbers, this.#own, this.#active);
   }
 
-  /** Whether this one has so many connections that others should have the next. */
-  isAhead(active: number): boolean {
-    return this.#active(this.#slot) !== NOBODY &&
-      this.#behind(active).length > 0;
-  }
-
-  /** Those that are far behind, and awake. */
-  #behind(active: number): number[] {
-    const behind = [];
-    for (let slot = 0; slot < this.#numbers.length / FIELDS; slot++) {
-      const others = this.#active(slot);
-      if (others === NOBODY || others >= active - MAX_AHEAD) continue;
-      if (this.#asleep.get(slot) !== this.#taken(slot)) behind.push(slot);
+  /** Whether it has so many connections that another should have the next. */
+  get isAhead(): boolean {
+    if (!this.#isHere || this.#active <= MAX_AHEAD) return false;
+    for (let at = 0; at < this.#numbers.length; at += FIELDS) {
+      if (this.#isBehind(at)) return true;
     }
-    return behind;
+    return false;
   }
 
-  /** Somebody was in the queue whom those behind did not take: they are left out until they do. */
-  leaveOut(active: number): void {
-    for (const slot of this.#behind(active)) {
-      this.#asleep.set(slot, this.#taken(slot));
+  #isBehind(at: number): boolean {
+    const active = Atomics.load(this.#numbers, at);
+    if (active === NOBODY || active >= this.#active - MAX_AHEAD) return false;
+    return this.#asleep.get(at) !== Atomics.load(this.#numbers, at + 1);
+  }
+
+  /** Those behind did not take who was in the queue: they are left out until they do. */
+  leaveOut(): void {
+    for (let at = 0; at < this.#numbers.length; at += FIELDS) {
+      if (!this.#isBehind(at)) continue;
+      this.#asleep.set(at, Atomics.load(this.#numbers, at + 1));
     }
   }
 }

@@ -135,7 +135,7 @@ class Serving {
   }
 
   #setData(listener: ConnListener, data: unknown): void {
-    const callback = this.#balance?.watch(this.#callback) ?? this.#callback;
+    const callback = this.#balance?.count(this.#callback) ?? this.#callback;
     listener.setCallback(callback, data);
   }
 

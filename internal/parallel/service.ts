@@ -69,7 +69,7 @@ export class ParallelService implements ParallelListener {
         paused: this.#isPaused,
         load: { buffer: this.#loads, slot: slot(thread) },
       }),
-      onEnd: (thread) => new Load(this.#loads, slot(thread)).leave(),
+      onEnd: (thread) => new Load(this.#loads, slot(thread)).part(),
       onChange: () => this.#keepQueue(),
       onFailure: (error) => this.#tellFailure(error, index),
     };

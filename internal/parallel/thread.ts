@@ -1,5 +1,5 @@
 import type { ListenerStats, ShutdownResult } from "../types.ts";
-import { onDeath } from "./life_lock.ts";
+import { mayLive, onDeath } from "./life_lock.ts";
 import {
   FROM,
   fromThrown,
@@ -84,6 +84,11 @@ export class Thread {
   /** Whether it can be told anything. */
   get isLoaded(): boolean {
     return this.#isLoaded && !this.hasEnded;
+  }
+
+  /** Whether it may be there still, also after its end. */
+  mayRun(): Promise<boolean> {
+    return mayLive(this.#name);
   }
 
   /** Resolves when it listens; rejects when it fails, or ends, before. */

@@ -39,13 +39,13 @@ export class ParallelWorker {
   #coming: Thread | undefined; // is about to
   #starting: Promise<void> | undefined; // until it does
   readonly #leaving = new Set<Thread>(); // serve to the end
+  readonly #silent: Thread[] = []; // have not answered when they were to end
   #past: ListenerStats = NOTHING; // of those that have ended
   #threads = 0; // how many there were
   #since = 0; // when the one that takes connections began
   #wait = MIN_WAIT;
   #timer: ReturnType<typeof setTimeout> | undefined; // until it is replaced
   #hasEnded = false;
-  #isSilent = false; // one of its threads is in a loop, for all that is known
   /** How often it was replaced because it had failed. */
   restarts = 0;
 
@@ -106,7 +106,7 @@ export class ParallelWorker {
         const now = { active: 0, parked: 0, waiting: 0 };
         this.#past = sum(this.#past, { ...thread.stats, ...now });
         this.#leaving.delete(thread);
-        this.#isSilent ||= thread.isSilent;
+        if (thread.isSilent) this.#silent.push(thread);
         host.onEnd(number);
       },
     });
@@ -192,7 +192,9 @@ export class ParallelWorker {
       total.completed += result?.completed ?? 0;
       total.aborted += result?.aborted ?? 0;
     }));
-    return { ...total, isSilent: this.#isSilent };
+    const silent = this.#silent.map((thread) => thread.mayRun());
+    const isSilent = (await Promise.all(silent)).includes(true);
+    return { ...total, isSilent };
   }
 
   #end(): void {
