@@ -23,6 +23,7 @@ import { burst } from "./scenarios/burst.ts";
 import { echo } from "./scenarios/echo.ts";
 import { growth } from "./scenarios/growth.ts";
 import { idle } from "./scenarios/idle.ts";
+import { parallel } from "./scenarios/parallel.ts";
 import { shutdown } from "./scenarios/shutdown.ts";
 import { text } from "./text.ts";
 
@@ -34,6 +35,7 @@ const scenarios: Record<string, Scenario> = {
   shutdown,
   buffers,
   burst,
+  parallel,
 };
 
 const FULL: Plan = {
