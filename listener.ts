@@ -131,6 +131,7 @@ export class ConnListener<
     callback: ConnectionCallback<C, any> | null,
     data: NonNullable<unknown> | null,
   );
+  /** @ignore */
   constructor(
     socket: Deno.Listener<C, A>,
     options: ListenerOptions<C> = {},
@@ -661,9 +662,15 @@ export function listen<D = undefined>(
 ): ConnListener<Deno.VsockConn, Deno.VsockAddr>;
 /**
  * Listens on a TCP port, as `Deno.listen` does, and goes on whatever clients do. Takes
- * the options of `Deno.listen` and the listener's. Without `tcpBacklog`, or
- * with a negative one, the kernel's queue is 4096 long, as far as the kernel allows. Deno's own errors, such as `AddrInUse`, pass through
- * (`evconnlistener_new_bind`).
+ * {@linkcode ListenerOptions} and the options of `Deno.listen`:
+ *
+ * - `port`: with 0, the system picks one, which `addr` tells;
+ * - `hostname`: the address to listen on, `"0.0.0.0"` if not given;
+ * - `tcpBacklog`: how many connections may wait in the kernel's queue, 4096 if not given
+ *   or negative. Linux allows `net.core.somaxconn` at most;
+ * - `reusePort`: as `LEV_OPT_REUSEABLE_PORT`.
+ *
+ * Deno's own errors, such as `AddrInUse`, pass through (`evconnlistener_new_bind`).
  *
  * With a callback that returns its promise, no client can end the process or stop
  * the service. With `for await` or `accept()`, no client can end the accepting.

@@ -1,10 +1,28 @@
 /**
- * libevent's connection listener (`evconnlistener`) for Deno: `Deno.listen` that
- * can be paused, drained and given another callback, and that no client can bring
- * down.
+ * A TCP listener that keeps running: `Deno.listen` that no client can end or stop, and
+ * that can be paused, limited, drained and given another callback.
  *
- * Write {@linkcode listen} for `Deno.listen`. A port scan, a client that resets before
- * it is accepted, or a process out of file descriptors no longer end the loop:
+ * Give {@linkcode listen} a callback. The listener closes the connection when the
+ * promise that the callback returns settles. Whatever the callback throws, the listener
+ * goes on:
+ *
+ * ```ts
+ * import { listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using listener = listen(
+ *   { port: 0 },
+ *   (conn) => conn.readable.pipeTo(conn.writable),
+ * );
+ *
+ * using client = await Deno.connect({ port: listener.addr.port });
+ * await client.write(new TextEncoder().encode("hello"));
+ * await client.closeWrite();
+ * assertEquals(await new Response(client.readable).text(), "hello");
+ * ```
+ *
+ * Or write `listen` for `Deno.listen`. A port scan, a client that resets before it is
+ * accepted, or a process without file descriptors do not end the loop:
  *
  * ```ts
  * import { listen } from "@evconn/listener";
@@ -13,28 +31,31 @@
  * using client = await Deno.connect({ port: listener.addr.port });
  * for await (const conn of listener) {
  *   conn.close();
- *   break;
+ *   break; // closes the listener
  * }
  * ```
  *
- * Or give it a callback. The listener closes the connection when the promise that the
- * callback returns settles, and whatever it throws, the listener goes on:
- *
- * ```ts
- * import { listen } from "@evconn/listener";
- * import { assertEquals } from "@std/assert";
- *
- * await using listener = listen(
- *   { port: 0 },
- *   (conn) => conn.write(new TextEncoder().encode("hello")),
- * );
- *
- * using client = await Deno.connect({ port: listener.addr.port });
- * assertEquals(await new Response(client.readable).text(), "hello");
- * ```
+ * One service on several cores is in `@evconn/listener/parallel`. If you know libevent:
+ * this is its connection listener (`evconnlistener`), with its verbs and its flags.
  *
  * @module
  */
+export { listen, listenTls } from "./listener.ts";
+export { ConnListener } from "./listener.ts";
+export type {
+  ListenerOptions,
+  ListenerStats,
+  ShutdownOptions,
+  ShutdownResult,
+} from "./listener.ts";
+export type {
+  AcceptErrorCallback,
+  ConnectionCallback,
+  ConnectionErrorCallback,
+  RejectCallback,
+  RejectReason,
+} from "./listener.ts";
+export { type ProxyHeader, proxyHeader } from "./listener.ts";
 export {
   explainFlags,
   type FlagReport,
@@ -50,19 +71,3 @@ export {
   LEV_OPT_REUSEABLE_PORT,
   LEV_OPT_THREADSAFE,
 } from "./flags.ts";
-export {
-  type AcceptErrorCallback,
-  type ConnectionCallback,
-  type ConnectionErrorCallback,
-  ConnListener,
-  listen,
-  type ListenerOptions,
-  type ListenerStats,
-  listenTls,
-  type ProxyHeader,
-  proxyHeader,
-  type RejectCallback,
-  type RejectReason,
-  type ShutdownOptions,
-  type ShutdownResult,
-} from "./listener.ts";

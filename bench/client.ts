@@ -6,6 +6,7 @@
  * client.ts connect PORT COUNT [V]  # COUNT connections, a PING on each: per second;
  *                                   # after a PROXY header of version V, 1 or 2
  * client.ts ping PORT COUNT         # COUNT PINGs on open connections: per second
+ * client.ts http PORT COUNT         # COUNT GETs on open connections: per second
  * client.ts echo PORT COUNT SIZE    # COUNT echoes of SIZE bytes: per second
  * client.ts hold PORT COUNT         # opens COUNT, prints a line, waits for its end
  * ```
@@ -21,6 +22,7 @@ const [port, count, size = 0] = numbers.map(Number) as [
 ];
 const CLIENTS = mode === "echo" ? 4 : 50;
 const PING = new TextEncoder().encode("*1\r\n$4\r\nPING\r\n");
+const GET = new TextEncoder().encode("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 /** What a proxy sends first, by the version of the protocol. */
 const HEADERS: Record<number, Uint8Array> = {
   0: new Uint8Array(),
@@ -47,6 +49,21 @@ async function ask(conn: Deno.Conn, message: Uint8Array, answer: number) {
     got += read;
   }
   await write;
+}
+
+/** A client that keeps its connection, and reads each answer to the NUL that ends it. */
+async function browser() {
+  const conn = await connect();
+  conn.setNoDelay();
+  const buffer = new Uint8Array(1024);
+  return async () => {
+    await conn.write(GET);
+    for (let length = 0; buffer[length - 1] !== 0;) {
+      const read = await conn.read(buffer);
+      if (read === null) throw new Error("The server has closed a connection");
+      length = read;
+    }
+  };
 }
 
 /** Does something `count` times, by so many clients at a time. */
@@ -98,6 +115,9 @@ switch (mode) {
   }
   case "ping":
     console.log(await rate(keeping(PING, 7)));
+    break;
+  case "http":
+    console.log(await rate(browser));
     break;
   case "echo":
     console.log(await rate(keeping(new Uint8Array(size).fill(1), size)));

@@ -33,6 +33,11 @@ export function messages(port: number, count: number): Promise<number> {
   return redis ? redisBenchmark(port, count, 1) : ask("ping", port, count);
 }
 
+/** Asks so often over HTTP on open connections; how many answers per second. */
+export function requests(port: number, count: number): Promise<number> {
+  return ask("http", port, count);
+}
+
 /** Sends so many messages of a size and takes them back; how many per second. */
 export function echoes(
   port: number,

@@ -13,7 +13,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { ProgressBar } from "@std/cli/unstable-progress-bar";
 import { chart } from "./chart.ts";
 import { loadName } from "./load.ts";
-import { BARE, peers, ready } from "./peers.ts";
+import { BARE, choose, type Peer, peers, ready } from "./peers.ts";
 import { descriptors, pinned } from "./process.ts";
 import { measure, type Result } from "./rounds.ts";
 import type { Plan, Scenario } from "./scenario.ts";
@@ -22,6 +22,7 @@ import { buffers } from "./scenarios/buffers.ts";
 import { burst } from "./scenarios/burst.ts";
 import { echo } from "./scenarios/echo.ts";
 import { growth } from "./scenarios/growth.ts";
+import { http } from "./scenarios/http.ts";
 import { idle } from "./scenarios/idle.ts";
 import { parallel } from "./scenarios/parallel.ts";
 import { shutdown } from "./scenarios/shutdown.ts";
@@ -36,6 +37,7 @@ const scenarios: Record<string, Scenario> = {
   buffers,
   burst,
   parallel,
+  http,
 };
 
 const FULL: Plan = {
@@ -46,7 +48,7 @@ const FULL: Plan = {
   burst: 5_000,
   open: [0, 1_000, 4_000, 8_000],
 };
-/** Enough to see that everything runs, and the ratios roughly. */
+/** Enough to see that everything runs. */
 const SHORT: Plan = {
   rounds: 1,
   connections: 2_000,
@@ -55,6 +57,7 @@ const SHORT: Plan = {
   burst: 1_000,
   open: [0, 1_000],
 };
+const SHORT_NOTE = "--short measures too little: its ratios mean nothing.";
 
 const HELP = `Usage: deno task bench [options] [scenario...]
 
@@ -63,7 +66,7 @@ Scenarios: ${Object.keys(scenarios).join(", ")} (default: all)
 Options:
   --rounds N    How often each row is measured (default: ${FULL.rounds})
   --peers LIST  Only peers whose name contains one of these, and ${BARE}
-  --short       A minute or less, for a look
+  --short       A minute, to see that everything runs; its ratios mean nothing
   --json        Print JSON instead of tables
   --save        Keep tables and charts in bench/results/
   --help        Show this and exit`;
@@ -71,6 +74,15 @@ Options:
 function fail(message: string): never {
   console.error(message);
   Deno.exit(1);
+}
+
+function wantedPeers(list: string | undefined): readonly Peer[] {
+  if (list === undefined) return peers;
+  try {
+    return choose(list.split(",").map((name) => name.trim()));
+  } catch (error) {
+    fail((error as Error).message);
+  }
 }
 
 const args = parseArgs(Deno.args, {
@@ -98,11 +110,7 @@ const names = args._.length > 0 ? args._.map(String) : Object.keys(scenarios);
 const unknown = names.find((name) => !(name in scenarios));
 if (unknown !== undefined) fail(`Unknown scenario: ${unknown}`);
 
-const parts = (args.peers ?? "").split(",");
-const wanted = peers.filter(({ name }) =>
-  name === BARE || parts.some((part: string) => name.includes(part))
-);
-const found = await ready(wanted);
+const found = await ready(wantedPeers(args.peers));
 const tables = await Promise.all(names.map(async (name) => ({
   name,
   tables: await scenarios[name]!(plan, found),
@@ -144,12 +152,15 @@ await bar?.stop();
 
 const header = Object.entries(environment)
   .map(([key, value]) => `${key}: ${value}`).join(", ");
-const report = (own: Result[]) => [header, ...own.map(text)].join("\n\n");
+const notes = args.short ? [SHORT_NOTE] : [];
+const report = (own: Result[]) =>
+  [header, ...notes, ...own.map(text)].join("\n\n");
 console.log(
   args.json
     ? JSON.stringify({ environment, results }, null, 2)
     : report(Object.values(results).flat()),
 );
+if (args.json && args.short) console.error(SHORT_NOTE);
 if (args.save) {
   for (const [name, own] of Object.entries(results)) {
     if (own.length === 0) continue; // it was left out

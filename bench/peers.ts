@@ -50,6 +50,21 @@ export const peers: readonly Peer[] = [
   },
 ];
 
+/**
+ * The peers whose name contains one of these, and the one that all are compared
+ * to. Throws if there is no such peer: a table without it would look complete.
+ */
+export function choose(names: readonly string[]): Peer[] {
+  for (const name of names) {
+    if (peers.some((peer) => peer.name.includes(name))) continue;
+    const known = peers.map((peer) => `  ${peer.name}`).join("\n");
+    throw new Error(`Unknown peer: ${name}\nThe peers are:\n${known}`);
+  }
+  return peers.filter((peer) =>
+    peer.name === BARE || names.some((name) => peer.name.includes(name))
+  );
+}
+
 async function need(program: string, args: string[]): Promise<string[]> {
   if (await installed(program)) return [program, ...args];
   throw new Error(`${program} is not installed`);

@@ -3,8 +3,8 @@
  * made in five ways, each of them a fresh process, each cell measured.
  *
  * ```sh
- * deno task survival                    # prints the table
- * deno task survival --write README.md  # also puts it between the markers there
+ * deno task survival                           # prints the table
+ * deno task survival --write README.md --save  # also keeps it there, and in survival.md
  * ```
  *
  * Linux only: what a server burns and holds is read from /proc.
@@ -22,16 +22,24 @@ import {
   roundTrip,
   writeAll,
 } from "../tests/faults.ts";
+import { table, write } from "./survival_table.ts";
+
+/** Measured on two cores; most of it is waiting, which is part of the faults. */
+const ESTIMATE = "Takes about four minutes.";
 
 const HELP = `Usage: survival.ts [options]
 
 Runs each fault against each kind of server and prints what became of it.
+${ESTIMATE}
 
 Options:
-  --write FILE  Put the table between <!-- survival --> and <!-- /survival -->
+  --write FILE  Put the table, without the figures, between <!-- survival --> and
+                <!-- /survival --> in this file
+  --save        Put it with its figures there in bench/survival.md
   --help        Show this and exit`;
 
 const SERVER = new URL("survival_server.mjs", import.meta.url).pathname;
+const RESULTS = new URL("survival.md", import.meta.url).pathname;
 
 interface Kind {
   title: string;
@@ -47,11 +55,11 @@ const deno = (kind: string) => ({
 });
 
 const KINDS: Kind[] = [
-  { title: "`for await` over `Deno.listen`", ...deno("for-await") },
-  { title: "`accept()` in a loop with `try`/`catch`", ...deno("try-catch") },
-  { title: "`node:net` in Deno", ...deno("net") },
-  { title: "`net.Server` in Node", command: "node", args: [SERVER, "net"] },
-  { title: "`@evconn/listener`", ...deno("listener"), proxy: true },
+  { title: "`for await`", ...deno("for-await") },
+  { title: "`accept()`, caught", ...deno("try-catch") },
+  { title: "`node:net`", ...deno("net") },
+  { title: "Node", command: "node", args: [SERVER, "net"] },
+  { title: "`listen()`", ...deno("listener"), proxy: true },
 ];
 
 interface Fault {
@@ -59,7 +67,13 @@ interface Fault {
   /** The program without which the fault cannot be had. */
   needs?: string;
   /** What `survival_server.mjs` is told; "plain" if it is left out. */
-  mode?: "blocked" | "limits" | "proxy" | "crowd";
+  mode?:
+    | "blocked"
+    | "limits"
+    | "proxy"
+    | "crowd"
+    | "awaited"
+    | "unawaited";
   maxDescriptors?: number;
   tls?: boolean;
   /** Lets it happen; resolves to what there is to say about it. */
@@ -82,7 +96,7 @@ const PROXY_HEADER = "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n";
 
 const FAULTS_TO_RUN: Fault[] = [
   {
-    title: "20,000 clients reset, the event loop blocked half of the time",
+    title: "20,000 clients reset while they wait",
     mode: "blocked",
     async run(port) {
       await using clients = Program.deno([FAULTS, "reset", `${port}`, "20000"]);
@@ -90,7 +104,7 @@ const FAULTS_TO_RUN: Fault[] = [
     },
   },
   {
-    title: "`nmap -sT`, ten times",
+    title: "Ten port scans (`nmap -sT`)",
     needs: "nmap",
     async run(port) {
       for (let i = 0; i < 10; i++) {
@@ -102,7 +116,7 @@ const FAULTS_TO_RUN: Fault[] = [
     },
   },
   {
-    title: "200 clients for 2 s, with `ulimit -n 64`",
+    title: "200 clients, 64 descriptors",
     maxDescriptors: 64,
     run: (port) => withClients(port, 200, countAnswers),
   },
@@ -115,24 +129,34 @@ const FAULTS_TO_RUN: Fault[] = [
     },
   },
   {
-    title: "100 clients reset in the middle of a transfer",
+    title: "A served client resets, its handler awaited",
+    mode: "awaited",
+    run: resetMidTransfer,
+  },
+  {
+    title: "A served client resets, its handler awaited by nobody",
+    mode: "unawaited",
+    run: resetMidTransfer,
+  },
+  {
+    title: "100 clients reset during a transfer",
     async run(port) {
       for (let i = 0; i < 100; i++) await resetMidTransfer(port);
     },
   },
   {
-    title: "A process with 100 connections is killed",
+    title: "A client with 100 connections is killed",
     async run(port) {
       await using clients = Program.deno([FAULTS, "hold", `${port}`, "100"]);
       await clients.lineAfter("holding");
     },
   },
   {
-    title: "1,000 clients connect and say nothing for 1 s",
+    title: "1,000 clients that say nothing",
     run: (port) => withClients(port, 1000, () => pause(1000)),
   },
   {
-    title: "TLS: 50 clients speak plain text, 50 stop in the handshake",
+    title: "100 clients that break off the TLS handshake",
     needs: "openssl",
     tls: true,
     async run(port) {
@@ -147,7 +171,7 @@ const FAULTS_TO_RUN: Fault[] = [
     },
   },
   {
-    title: `${LIMIT} silent clients, as many as the limit allows`,
+    title: "As many silent clients as the limit allows",
     mode: "limits",
     run: (port, server) =>
       withClients(port, LIMIT, (clients) => stay(clients, server)),
@@ -159,7 +183,7 @@ const FAULTS_TO_RUN: Fault[] = [
       withClients(port, 1, ([client]) => neverRead(client!, server)),
   },
   {
-    title: `${LIMIT} clients stop in the PROXY header, with the limit ${LIMIT}`,
+    title: "As many that stop in the PROXY header",
     mode: "proxy",
     run: (port, server) =>
       withClients(port, LIMIT, async (clients) => {
@@ -259,9 +283,11 @@ async function crowd(port: number, { serves }: Target): Promise<string> {
   return besides(served);
 }
 
+const NO_OTHER = "**served no other**";
+
 /** Whether somebody else was served while the clients of a fault were there. */
 function besides(served: boolean): string {
-  return served ? "served another" : "**served no other**";
+  return served ? "served another" : NO_OTHER;
 }
 
 /** Sends for as long as the server takes it, up to 64 MB, and reads nothing. */
@@ -290,6 +316,12 @@ async function neverRead(
 function megabytes(pid: number): number {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+}
+
+/** A cell of the table, in short and with figures. */
+interface Cell {
+  mark: string;
+  text: string;
 }
 
 interface Outcome {
@@ -403,40 +435,13 @@ async function makeCertificate(dir: string): Promise<Certificate> {
   return { cert: await Deno.readTextFile(cert), files };
 }
 
-function show({ died, served, cpu, leaked, note }: Outcome): string {
-  if (died !== undefined) return `**died**: ${died}`;
-  const figures = [
-    served ? "serves" : "**deaf**",
-    `${cpu.toFixed(2)} s`,
-    leaked,
-  ];
-  return [...figures, ...(note ? [note] : [])].join(", ");
-}
-
-/** A Markdown table as `deno fmt` would have it. */
-function table(rows: string[][]): string {
-  const widths = rows[0]!.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]!.length))
-  );
-  const lines = rows.map((row) =>
-    `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`
-  );
-  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`;
-  return [lines[0], rule, ...lines.slice(1)].join("\n");
-}
-
-/** Puts the text between the markers of a file. */
-async function write(file: string, text: string): Promise<void> {
-  const before = await Deno.readTextFile(file);
-  const between = /(<!-- survival -->\n)[^]*?(<!-- \/survival -->)/;
-  if (!between.test(before)) {
-    throw new Error(`There are no <!-- survival --> markers in ${file}`);
-  }
-  const after = before.replace(
-    between,
-    (_, start, end) => `${start}\n${text}\n\n${end}`,
-  );
-  await Deno.writeTextFile(file, after);
+function show({ died, served, cpu, leaked, note }: Outcome): Cell {
+  if (died !== undefined) return { mark: "✗ ends", text: `**died**: ${died}` };
+  const state = served ? "serves" : "**deaf**";
+  const figures = [state, `${cpu.toFixed(2)} s`, leaked];
+  const text = [...figures, ...(note ? [note] : [])].join(", ");
+  if (!served) return { mark: "✗ is deaf", text };
+  return { mark: note?.includes(NO_OTHER) ? "✗ is full" : "✓", text };
 }
 
 async function version(
@@ -468,14 +473,17 @@ function whatLacks(
 async function measureAll(
   certificate: Certificate,
   found: Record<string, unknown>,
-): Promise<string[][]> {
-  const rows = [["Fault", ...KINDS.map((kind) => kind.title)]];
+): Promise<Cell[][]> {
+  const heading = ["Fault", ...KINDS.map((kind) => kind.title)];
+  const rows = [heading.map((text) => ({ mark: text, text }))];
   for (const fault of FAULTS_TO_RUN) {
-    const row = [fault.title];
+    const row = [{ mark: fault.title, text: fault.title }];
     for (const kind of KINDS) {
       const lacks = whatLacks(kind, fault, found);
-      const cell = lacks ?? show(await measure(kind, fault, certificate));
-      console.error(`${fault.title} – ${kind.title}: ${cell}`);
+      const cell = lacks
+        ? { mark: "–", text: lacks }
+        : show(await measure(kind, fault, certificate));
+      console.error(`${fault.title} – ${kind.title}: ${cell.text}`);
       row.push(cell);
     }
     rows.push(row);
@@ -483,25 +491,15 @@ async function measureAll(
   return rows;
 }
 
-function legend(node: string | undefined): string {
-  return `"serves": a new client is answered afterwards; "deaf": the process is there and
-answers nobody. The handlers of all five catch what reading and writing throws.
-
-The last four rows meet servers with limits, as far as they can have them. In three
-of them these take ${LIMIT} connections at most and close one that says nothing for 1 s:
-\`maxConnections\` with \`idleTimeout\` or \`handshakeTimeout\` here,
-\`maxConnections\` with \`setTimeout()\` for \`node:net\`. In the last one they take
-1,000, and here 50 of one client (\`maxConnectionsPerPeer\`). \`Deno.listen\` has no
-limit and no timeout.
-
-Measured with Deno ${Deno.version.deno} and Node ${
-    node?.slice(1) ?? "(none)"
+function legend(node = "v(none)"): string {
+  return `Measured with Deno ${Deno.version.deno} and Node ${
+    node.slice(1)
   } on Linux.`;
 }
 
 async function main(): Promise<void> {
   const args = parseArgs(Deno.args, {
-    boolean: ["help"],
+    boolean: ["help", "save"],
     string: ["write"],
     unknown: (arg) => {
       console.error(`Unknown option: ${arg}`);
@@ -509,6 +507,7 @@ async function main(): Promise<void> {
     },
   });
   if (args.help) return console.log(HELP);
+  console.error(ESTIMATE);
 
   const dir = await Deno.makeTempDir();
   try {
@@ -519,9 +518,12 @@ async function main(): Promise<void> {
       ? await makeCertificate(dir)
       : { cert: "", files: ["", ""] as [string, string] };
     const rows = await measureAll(certificate, { node, openssl, nmap });
-    const text = `${table(rows)}\n\n${legend(node)}`;
+    const marks = table(rows.map((row) => row.map(({ mark }) => mark)));
+    const figures = table(rows.map((row) => row.map(({ text }) => text)));
+    const text = `${figures}\n\n${legend(node)}`;
     console.log(text);
-    if (args.write) await write(args.write, text);
+    if (args.write) await write(args.write, marks);
+    if (args.save) await write(RESULTS, text);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -7,9 +7,10 @@
  * The modes: "plain"; "blocked", its event loop blocked half of the time; "limits",
  * at most 50 connections, and none of them silent for longer than 1 s, where the
  * kind has means for that; "proxy", the same behind a proxy that sends a PROXY
- * header within 1 s; "crowd", at most 1,000, and 50 of one client, where it has means.
+ * header within 1 s; "crowd", at most 1,000, and 50 of one client, where it has means;
+ * "awaited" and "unawaited", with a handler that catches nothing.
  *
- * The handlers take whatever reading and writing throws at them, in every kind
+ * The others' handlers take whatever reading and writing throws at them, in every kind
  * alike: what differs is how the connections are come by. A client that sends
  * "bug" meets a handler that fails.
  */
@@ -51,6 +52,19 @@ function isBug([b, u, g]) {
   return b === 0x62 && u === 0x75 && g === 0x67;
 }
 
+/** A handler that does not care: whatever reading and writing throws goes on. */
+const serve = mode === "awaited" || mode === "unawaited" ? carelessEcho : echo;
+
+async function carelessEcho(conn) {
+  const buffer = new Uint8Array(16 * 1024);
+  for (let length; (length = await conn.read(buffer)) !== null;) {
+    for (let sent = 0; sent < length;) {
+      sent += await conn.write(buffer.subarray(sent, length));
+    }
+  }
+  conn.close();
+}
+
 const denoListen = () =>
   certificate ? Deno.listenTls({ ...bind, ...certificate }) : Deno.listen(bind);
 
@@ -68,7 +82,10 @@ const kinds = {
   async "for-await"() {
     const listener = denoListen();
     ready(listener.addr.port);
-    for await (const conn of listener) echo(conn);
+    for await (const conn of listener) {
+      const served = serve(conn);
+      if (mode === "awaited") await served;
+    }
   },
 
   async "try-catch"() {
@@ -76,7 +93,8 @@ const kinds = {
     ready(listener.addr.port);
     for (;;) {
       try {
-        echo(await listener.accept());
+        const served = serve(await listener.accept());
+        if (mode === "awaited") await served;
       } catch {
         // That one did not work. The next one may.
       }
@@ -85,7 +103,7 @@ const kinds = {
 
   net() {
     const onConnection = (socket) => {
-      socket.on("error", () => {});
+      if (mode !== "unawaited") socket.on("error", () => {});
       socket.on("data", (bytes) => {
         if (isBug(bytes)) throw new Error("a bug in a handler");
       });
@@ -109,9 +127,10 @@ const kinds = {
       onAcceptError() {},
       ...listenerOptions[mode],
     };
+    const callback = mode === "unawaited" ? (conn) => void serve(conn) : serve;
     const listener = certificate
-      ? listenTls({ ...bind, ...certificate, ...options }, echo)
-      : listen({ ...bind, ...options }, echo);
+      ? listenTls({ ...bind, ...certificate, ...options }, callback)
+      : listen({ ...bind, ...options }, callback);
     ready(listener.addr.port);
   },
 };

@@ -6,15 +6,21 @@ export function fail(message: string): never {
   Deno.exit(1);
 }
 
-/** Does what may fail, such as to listen. If it does, the program ends with the reason. */
+/**
+ * Does what may fail, such as to listen, at once or later. If it does, the program ends
+ * with the reason.
+ */
 export function tryTo<T>(what: string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    const { message } = error as Error;
+  const giveUp = ({ message }: Error) => {
     // Some messages of the listener's own say it already.
     const isSaid = message.includes("Cannot listen");
-    fail(isSaid ? message : `Cannot ${what}: ${message}`);
+    return fail(isSaid ? message : `Cannot ${what}: ${message}`);
+  };
+  try {
+    const result = action();
+    return result instanceof Promise ? result.catch(giveUp) as T : result;
+  } catch (error) {
+    return giveUp(error as Error);
   }
 }
 

@@ -14,13 +14,14 @@ const dispose = (conn: Deno.Conn) => conn[Symbol.dispose]();
 
 /** The waits that are asked for until the end of the scope, in ms. They are shorter in fact. */
 class Waits implements Disposable {
-  readonly #setTimeout = globalThis.setTimeout;
+  readonly #own = globalThis.setTimeout;
   #asked: number[] = [];
 
   constructor() {
+    const own = this.#own;
     const setTimeout = (wake: () => void, ms = 0) => {
       this.#asked.push(ms);
-      return this.#setTimeout(wake, 1);
+      return own(wake, 1);
     };
     Object.assign(globalThis, { setTimeout });
   }
@@ -31,7 +32,7 @@ class Waits implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    Object.assign(globalThis, { setTimeout: this.#setTimeout });
+    Object.assign(globalThis, { setTimeout: this.#own });
   }
 }
 

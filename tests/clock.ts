@@ -9,14 +9,16 @@ export class Clock implements Disposable {
   #now = 0;
 
   constructor() {
+    // Not as methods of this: a timer of the web has no other `this` than its own.
+    const [setInterval, clearInterval] = [this.#set, this.#clear];
     const set = (wake: () => void, every: number) => {
-      const timer = this.#set(() => {}, 2 ** 30);
+      const timer = setInterval(() => {}, 2 ** 30);
       this.#timers.set(timer, { wake, every });
       return timer;
     };
     const clear = (timer?: number) => {
       this.#timers.delete(timer);
-      this.#clear(timer);
+      clearInterval(timer);
     };
     Object.assign(globalThis, { setInterval: set, clearInterval: clear });
   }

@@ -16,16 +16,18 @@ export class Process implements AsyncDisposable {
   readonly #errors: Lines;
 
   /**
-   * Starts a program, in the repository's root.
+   * Starts a program.
    *
    * @param descriptors How many descriptors it may have open, if not as many as
    * the tests themselves.
+   * @param cwd Where it runs: in the repository's root, if not given.
    */
   constructor(
     program: string,
     args: string[],
     env: Record<string, string> = {},
     descriptors?: number,
+    cwd: string | URL = new URL("..", import.meta.url),
   ) {
     const command = [program, ...args];
     if (descriptors !== undefined) {
@@ -33,7 +35,7 @@ export class Process implements AsyncDisposable {
     }
     this.#child = new Deno.Command(command[0]!, {
       args: command.slice(1),
-      cwd: new URL("..", import.meta.url),
+      cwd,
       env: { NO_COLOR: "1", ...env },
       stdin: "piped",
       stdout: "piped",

@@ -15,8 +15,10 @@ const CERTIFICATE = [
 /** The servers, with arguments that let each of them start on a free port. */
 const SERVERS: Record<string, (target: string) => string[]> = {
   chat_server: () => ["0"],
+  "factors/main": () => ["0"],
   echo_server: () => ["--hostname", "127.0.0.1", `${getAvailablePort()}`],
   metrics: () => ["--metrics-port", "0", "0"],
+  "parallel_echo/main": () => ["0"],
   redis_server: () => ["0"],
   tcp_proxy: (target) => ["0", target],
   tls_echo_server: () => [...CERTIFICATE, "--hostname", "127.0.0.1", "0"],

@@ -159,11 +159,11 @@ function disablingThread(listener: ConnListener) {
     new Blob([source], { type: "text/javascript" }),
   );
   const worker = new Worker(url, { type: "module" });
-  URL.revokeObjectURL(url);
   const disabled = Promise.withResolvers<void>();
   worker.onmessage = () => {
     listener.pause();
     worker.terminate();
+    URL.revokeObjectURL(url);
     disabled.resolve();
   };
   return { start: () => worker.postMessage("go"), disabled: disabled.promise };

@@ -11,27 +11,44 @@ async function curl(url: string): Promise<string> {
   return stdout;
 }
 
+/** A worker's number, out of all that are told. */
+function of(text: string, name: string, worker: number): number {
+  const label = `listener_connections_${name}{worker="${worker}"} `;
+  return parseInt(text.slice(text.indexOf(label) + label.length));
+}
+
 Deno.test({
   name: "metrics serves what the listener counts to curl",
   ignore: NO_CURL,
   async fn() {
-    await using server = startExample("metrics", ["--metrics-port", "0", "0"]);
+    await using server = startExample("metrics", [
+      ...["--workers", "2", "--metrics-port", "0", "0"],
+    ], ["--allow-net", "--allow-read"]);
     const port = await server.port();
     const url = (await server.line(/Metrics on/)).replace("Metrics on ", "");
     using client = await Deno.connect({ hostname: "127.0.0.1", port });
     await client.write(new Uint8Array(1));
     assertEquals(await client.read(new Uint8Array(1)), 1);
     const text = await curl(url);
-    assertStringIncludes(text, "\nlistener_connections_accepted_total 1\n");
-    assertStringIncludes(text, "\nlistener_connections_active 1\n");
+    for (const name of ["accepted_total", "active"]) {
+      const [of0, of1] = [0, 1].map((worker) => of(text, name, worker));
+      assertEquals(of0! + of1!, 1, text);
+    }
     for (const line of text.trimEnd().split("\n")) {
-      assertMatch(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+ \d+)$/);
+      assertMatch(
+        line,
+        /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+\{worker="[01]"\} \d+)$/,
+      );
     }
     // Anything may stand in a Host header.
     const { code } = await run("curl", ["-sSf", "-H", "Host: a b", url]);
     assertEquals(code, 22); // a status of 400 or more
     client.close();
-    while (!(await curl(url)).includes("\nlistener_connections_active 0\n"));
+    const active = async () => {
+      const text = await curl(url);
+      return of(text, "active", 0) + of(text, "active", 1);
+    };
+    while (await active() > 0);
     server.kill("SIGTERM");
     const output = await server.output();
     assertEquals([output.code, output.stderr], [0, ""]);
@@ -52,6 +69,7 @@ Deno.test("metrics reports to an OpenTelemetry collector", async () => {
   );
   await using server = startExample("metrics", ["--metrics-port", "0", "0"], [
     "--allow-net",
+    "--allow-read",
   ], {
     OTEL_DENO: "true",
     OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
@@ -69,13 +87,19 @@ Deno.test("metrics reports to an OpenTelemetry collector", async () => {
     "listener.connections.errors",
     "listener.connections.parked",
     "listener.connections.rejected",
+    "listener.connections.timed_out",
+    "listener.connections.waiting",
   ]);
 });
 
 Deno.test("metrics ends at a second signal, whoever holds it up", {
   ignore: Deno.build.os === "windows",
 }, async () => {
-  await using server = startExample("metrics", ["--metrics-port", "0", "0"]);
+  await using server = startExample(
+    "metrics",
+    ["--metrics-port", "0", "0"],
+    ["--allow-net", "--allow-read"],
+  );
   const port = await server.port();
   const http = Number(/:(\d+)\//.exec(await server.line(/Metrics on/))![1]);
   // A request whose body never comes.
@@ -109,11 +133,15 @@ Deno.test("metrics says what is wrong with its arguments", async () => {
       ],
       [["x"], "Invalid port"],
       [["--metrics-port", "x"], "Invalid port"],
+      [["--workers", "0"], "Invalid --workers"],
       [["--nosuch"], "Unknown option: --nosuch"],
       [["1", "2"], "There is one port"],
     ] as const
   ) {
-    await using server = startExample("metrics", [...args]);
+    await using server = startExample("metrics", [...args], [
+      "--allow-net",
+      "--allow-read",
+    ]);
     const { code, stderr } = await server.output();
     assertEquals(code, 1);
     assertStringIncludes(stderr, message);

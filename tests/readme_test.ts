@@ -1,12 +1,17 @@
-/**
- * The README's blocks that `deno test --doc` does not run: the two programs it
- * begins with, and the commands.
- */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+/** The README's programs and commands, run as they stand but for the port. */
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
-import { connectAndReset, readAll } from "./clients.ts";
+import { connect, connectAndReset, readAll, turns } from "./clients.ts";
+import { Process } from "./example_process.ts";
 import { missing } from "./missing.ts";
 import { serveRegistry } from "./registry.ts";
+import { TempDir } from "./temp_dir.ts";
 
 const ROOT = new URL("..", import.meta.url);
 const README = await Deno.readTextFile(new URL("README.md", ROOT));
@@ -17,90 +22,133 @@ function blocks(language: string): string[] {
     .map((rest) => rest.slice(0, rest.indexOf("```")));
 }
 
-const [before, after] = blocks("ts ignore");
-const [echo, test, add, ...others] = blocks("sh").map((block) => block.trim());
+const programs = blocks("ts");
+const [add, commands, ...others] = blocks("sh").map((block) => block.trim());
+const [echo, test] = commands!.split("\n");
 
-/** Runs one of the two programs, on a port of its own, and lets a client reset. */
-async function startAttacked(program: string) {
-  const addr: Deno.NetAddr = {
-    transport: "tcp",
-    hostname: "127.0.0.1",
-    port: getAvailablePort(),
-  };
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "--no-config", "--allow-net", "-"],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-    env: { NO_COLOR: "1" },
-  }).spawn();
-  const source = `
-    const handle = (conn: Deno.Conn) => conn.close();
-    console.log("started");
-    ${program.replace("9876", String(addr.port))}`;
-  const stdin = child.stdin.getWriter();
-  await stdin.write(new TextEncoder().encode(
-    source.replace(
-      '"@evconn/listener"',
-      JSON.stringify(new URL("mod.ts", ROOT)),
-    ),
-  ));
-  await stdin.close();
-  const stdout = child.stdout.getReader();
-  await stdout.read();
-  await stdout.cancel();
-  // It prints before it listens.
-  while (true) {
+/** Waits until somebody listens. */
+async function listening(addr: Deno.NetAddr): Promise<void> {
+  for (;;) {
     try {
-      (await Deno.connect({ hostname: addr.hostname, port: addr.port }))
-        .close();
-      break;
+      return (await connect({ addr })).close();
     } catch (error) {
       if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
     }
   }
-  // While it is stopped, the kernel queues them, and they are gone before accept().
-  child.kill("SIGSTOP");
-  await connectAndReset({ addr }, 10);
-  child.kill("SIGCONT");
-  return { child, addr };
+}
+
+/** Saves a program and starts it, with nothing but JSR and --allow-net. */
+async function start(program: string) {
+  const stack = new AsyncDisposableStack();
+  const registry = stack.use(await serveRegistry());
+  const dir = stack.use(new TempDir());
+  const port = getAvailablePort();
+  const addr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port };
+  const file = `${dir.path}/server.ts`;
+  await Deno.writeTextFile(file, program.replace("9876", `${port}`));
+  const args = ["run", "--quiet", "--no-prompt", "--allow-net", file];
+  const env = { JSR_URL: registry.url, DENO_DIR: `${dir.path}/cache` };
+  const server = stack.use(new Process(Deno.execPath(), args, env));
+  await listening(addr);
+  return Object.assign(stack, { addr, server });
+}
+
+/** Says hello, and gives what comes back. */
+async function hello(listener: { addr: Deno.NetAddr }): Promise<string> {
+  const conn = await connect(listener);
+  await conn.write(new TextEncoder().encode("hello"));
+  await conn.closeWrite();
+  return await readAll(conn);
 }
 
 const ignore = Deno.build.os === "windows"; // it has no SIGSTOP
 
-Deno.test(
-  "README: clients that reset end the first server",
-  { ignore },
-  async () => {
-    const { child } = await startAttacked(before!);
-    const stderr = await new Response(child.stderr).text();
-    assertEquals((await child.status).code, 1);
-    assertStringIncludes(stderr, "NotConnected");
-  },
-);
+Deno.test("README: the first program is three lines, and no client ends it", {
+  ignore,
+}, async () => {
+  assertEquals(programs[0]!.trim().split("\n").length, 3);
+  await using program = await start(programs[0]!);
+  const { server } = program;
+  assertEquals(await hello(program), "hello");
+  for (let i = 0; i < 10; i++) {
+    // While it is stopped, the kernel queues them, and they are gone before accept().
+    server.kill("SIGSTOP");
+    await connectAndReset(program, 20);
+    server.kill("SIGCONT");
+    await connectAndReset(program, 20);
+  }
+  assertEquals(await hello(program), "hello");
+  server.kill("SIGKILL");
+  const { stdout, stderr } = await server.output();
+  assertEquals([stdout, stderr], ["", ""]);
+});
 
 Deno.test(
-  "README: they do not end the second, which differs in one word and an import",
+  "README: the bare loop ends at a client that is gone before it is accepted",
   {
     ignore,
   },
   async () => {
-    assertEquals(
-      after!.replace(/^import .*\n/, "").replace("listen(", "Deno.listen("),
-      before,
+    const [loop] = /for await \(const conn of Deno\.listen.*\)/.exec(README)!;
+    await using program = await start(`${loop} conn.close();`);
+    program.server.kill("SIGSTOP");
+    await connectAndReset(program, 10);
+    program.server.kill("SIGCONT");
+    assertStringIncludes(
+      (await program.server.output()).stderr,
+      "NotConnected",
     );
-    const { child, addr } = await startAttacked(after!);
-    assertEquals(
-      await readAll(
-        await Deno.connect({ hostname: addr.hostname, port: addr.port }),
-      ),
-      "",
-    );
-    child.kill("SIGKILL");
-    assertEquals(await new Response(child.stderr).text(), "");
-    await child.status;
   },
 );
+
+Deno.test("README: one client at a time, and the second is answered when the first ends", async () => {
+  await using program = await start(programs[1]!);
+  const first = await connect(program);
+  await first.write(new Uint8Array(1));
+  await first.read(new Uint8Array(1));
+  const second = hello(program);
+  first.close();
+  assertEquals(await second, "hello");
+});
+
+Deno.test("README: a pause, and nobody is refused", async () => {
+  await using program = await start(programs[2]!);
+  assertStringIncludes(await program.server.line(), 'state: "paused"');
+  const waiting = connect(program).then(readAll);
+  assertStringIncludes(await program.server.line(), 'state: "listening"');
+  assertEquals(await waiting, "hello\n");
+});
+
+Deno.test(
+  "README: an end that waits for who is served",
+  { ignore },
+  async () => {
+    await using program = await start(programs[3]!);
+    const conn = await connect(program);
+    await conn.write(new TextEncoder().encode("hello"));
+    await conn.read(new Uint8Array(5));
+    program.server.kill("SIGINT");
+    for (;;) {
+      await turns(); // faster, and it would serve the next before it ends
+      const other = await connect(program).catch(() => {});
+      if (!other) break;
+      other.close();
+    }
+    conn.close();
+    assertMatch(
+      await program.server.line(),
+      /^{ completed: \d+, aborted: 0 }$/,
+    );
+    assertEquals((await program.server.output()).code, 0);
+  },
+);
+
+Deno.test("README: the programs of the tour are ten lines at most", () => {
+  assertEquals(programs.length, 4);
+  for (const program of programs) {
+    assert(program.trim().split("\n").length <= 10, program);
+  }
+});
 
 Deno.test("README: the echo server starts", {
   ignore: ignore || missing("npx", "setsid"),
@@ -119,10 +167,8 @@ Deno.test("README: the echo server starts", {
     await lines.cancel();
     assertStringIncludes(value, "Echoing on 0.0.0.0:");
     const port = Number(value.trim().split(":").at(-1));
-    const conn = await Deno.connect({ hostname: "127.0.0.1", port });
-    await conn.write(new TextEncoder().encode("hello"));
-    await conn.closeWrite();
-    assertEquals(await readAll(conn), "hello");
+    const addr = { transport: "tcp" as const, hostname: "127.0.0.1", port };
+    assertEquals(await hello({ addr }), "hello");
   } finally {
     Deno.kill(-child.pid, "SIGTERM"); // the group
     await child.status;
@@ -157,5 +203,10 @@ Deno.test("README: there is no block that nobody runs", () => {
   const languages = README.matchAll(/^```(\S.*)$/gm).map(([, language]) =>
     language
   );
-  assertEquals(new Set(languages), new Set(["ts", "ts ignore", "sh"]));
+  assertEquals(new Set(languages), new Set(["ts", "sh"]));
+});
+
+Deno.test("README: it takes 700 words at most to the first table", () => {
+  const words = README.slice(0, README.indexOf("\n| ")).split(/\s+/).length;
+  assertGreater(701, words);
 });

@@ -1,5 +1,6 @@
 /** A socket that changes hands, around a plain listener: internal/socket.ts. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { setImmediate } from "node:timers";
 import { Socket } from "../internal/socket.ts";
 import { CERTIFICATE } from "./certificate.ts";
 import { connect, connectAll, turns } from "./clients.ts";

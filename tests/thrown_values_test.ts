@@ -134,7 +134,8 @@ Deno.test("shutdown() cuts off the others when closing one connection throws", a
   const clients = await connectAll(listener, 2);
   await until(() => conns.length === 2);
   const spoiled = conns[0]!;
-  using _closing = { [Symbol.dispose]: spoiled.close.bind(spoiled) };
+  const close = spoiled.close.bind(spoiled);
+  using _closing = { [Symbol.dispose]: () => close() };
   spoiled.close = spoiled[Symbol.dispose] = () => {
     throw new Error("not closed");
   };

@@ -42,24 +42,28 @@ const tls: Transport = {
     }),
 };
 
-const unix = ({ path }: TempDir): Transport => {
-  const bind = { transport: "unix", path: `${path}/socket` } as const;
-  return {
-    socket: () => Deno.listen(bind),
-    connect: () => Deno.connect(bind),
-  };
-};
+const unix = (dir: TempDir): Transport => ({
+  socket: () => Deno.listen({ transport: "unix", path: unusedPath(dir) }),
+  connect: (to) => {
+    const { path } = to.addr as Deno.UnixAddr;
+    return Deno.connect({ transport: "unix", path });
+  },
+});
+
+/** Not every Deno removes the files of the sockets that it closes. */
+const unusedPath = ({ path, names }: TempDir) => `${path}/${names.length}`;
 
 /** Makes one test for each transport. Its name is followed by `over TCP`. */
 export function testOver(
   name: string,
   test: (transport: Transport) => Promise<void>,
+  ignore = false,
 ): void {
-  Deno.test(`${name} over TCP`, () => test(tcp));
-  Deno.test(`${name} over TLS`, () => test(tls));
+  Deno.test(`${name} over TCP`, { ignore }, () => test(tcp));
+  Deno.test(`${name} over TLS`, { ignore }, () => test(tls));
   Deno.test({
     name: `${name} over a Unix socket`,
-    ignore: Deno.build.os === "windows",
+    ignore: ignore || Deno.build.os === "windows",
     async fn() {
       await using dir = new TempDir();
       await test(unix(dir));

@@ -1,5 +1,6 @@
 import type { Place } from "./protocol.ts";
 import { SharedSocket } from "./shared_socket.ts";
+import type { ParallelMode } from "./types.ts";
 
 /** What `Deno.listen` takes for a place. */
 type Bind = Omit<Place, "mode">;
@@ -16,21 +17,29 @@ const share: Share = (bind) =>
 
 /**
  * Finds out where workers can listen, and how they can share the port: by listening.
+ * The place has the hostname that was asked for, which is what may be permitted.
  *
  * @param bind Where to listen. Port 0 becomes a real one.
  * @param by How a queue is shared.
  * @throws What `Deno.listen` does, if the port is taken, by this process or another.
  */
-export function findPlace(bind: Bind, by: Share = share): Place {
+export function findPlace(
+  bind: Bind,
+  by: Share = share,
+): { place: Place; addr: Deno.NetAddr } {
   // A socket that is shared does not say that its port is taken, and two that ask
   // for port 0 are one. A plain one finds both out.
   const plain = Deno.listen(bind);
-  const { port } = plain.addr;
+  const { addr } = plain;
   plain.close();
-  const place = { ...bind, port };
-  if (canShare(place, by)) return { ...place, mode: "shared" };
+  const found = { ...bind, port: addr.port };
+  return { place: { ...found, mode: modeAt(found, by) }, addr };
+}
+
+function modeAt(bind: Bind, by: Share): ParallelMode {
+  if (canShare(bind, by)) return "shared";
   const hasReusePort = Deno.build.os === "linux" && "listenDatagram" in Deno;
-  return { ...place, mode: hasReusePort ? "reusePort" : "single" };
+  return hasReusePort ? "reusePort" : "single";
 }
 
 /** Where sharing is unknown, the second one finds the address in use. */

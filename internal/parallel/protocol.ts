@@ -32,6 +32,9 @@ export type Order =
 /** An order on its way. */
 export type Sent = Order & { id: number };
 
+/** How a report is told from what else a worker may post. */
+export const FROM = "@evconn/listener/parallel";
+
 /** What a worker tells the parent. */
 export type Report =
   & (
@@ -46,7 +49,7 @@ export type Report =
     /** and serves nobody any more. */
     | { report: "finished" }
   )
-  & { stats: ListenerStats };
+  & { from: typeof FROM; stats: ListenerStats };
 
 /** What a worker has counted so far. */
 export const NOTHING: Readonly<ListenerStats> = {

@@ -6,6 +6,7 @@ import { Load } from "./load.ts";
 import { holdForLife } from "./life_lock.ts";
 import { listenAt } from "./place.ts";
 import {
+  FROM,
   NOTHING,
   type Order,
   type Report,
@@ -43,7 +44,7 @@ export function serve(make: Make, callback: Callback): void {
   new Serving(scope, make, callback);
 }
 
-type Omitted<T> = T extends unknown ? Omit<T, "stats"> : never;
+type Omitted<T> = T extends unknown ? Omit<T, "from" | "stats"> : never;
 
 class Serving {
   readonly #scope: Scope;
@@ -81,7 +82,7 @@ class Serving {
 
   #report(report: Omitted<Report>): void {
     const stats = this.#listener?.stats ?? NOTHING;
-    this.#scope.postMessage({ ...report, stats } as Report);
+    this.#scope.postMessage({ ...report, from: FROM, stats } as Report);
   }
 
   async #answer({ id, ...order }: Sent): Promise<void> {

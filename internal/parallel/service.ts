@@ -17,6 +17,7 @@ const THREADS = 2;
 
 /** The parent: finds a place to listen, and tells all workers the same. */
 export class ParallelService implements ParallelListener {
+  readonly addr: Deno.NetAddr;
   readonly #settings: ParallelSettings;
   readonly #place: Place;
   readonly #workers: ParallelWorker[];
@@ -38,7 +39,9 @@ export class ParallelService implements ParallelListener {
   ) {
     this.#settings = settings;
     this.#data = settings.data;
-    this.#place = findPlace(settings.bind, share);
+    const { place, addr } = findPlace(settings.bind, share);
+    this.#place = place;
+    this.addr = addr;
     const { workers } = settings;
     const length = this.mode === "single" ? 1 : workers;
     if (length < workers) {
@@ -104,17 +107,8 @@ export class ParallelService implements ParallelListener {
 
   #tellFailure(error: Error, index: number): void {
     const hook = this.#settings.onWorkerError;
-    if (hook) callHook(() => hook(error, index));
-    else {print(
-        console.error,
-        `Error in worker ${index}, to be replaced:`,
-        error,
-      );}
-  }
-
-  get addr(): Deno.NetAddr {
-    const { hostname, port } = this.#place;
-    return { transport: "tcp", hostname, port };
+    if (hook) return callHook(() => hook(error, index));
+    print(console.error, `Error in worker ${index}:`, error);
   }
 
   get workers(): number {

@@ -46,6 +46,7 @@ export class SharedSocket<
   async acceptNow(): Promise<C | undefined> {
     if (!this.#mayAccept) return undefined;
     const accepted = this.#acceptOnce();
+    accepted.catch(() => {}); // it is looked at below
     await nextTurn(() => this.#accepting !== undefined);
     await this.#cancel();
     return await accepted;

@@ -1,62 +1,89 @@
+import type { ListenerStats, ShutdownResult } from "../types.ts";
 import { onDeath } from "./life_lock.ts";
 import {
+  FROM,
   fromThrown,
   NOTHING,
   type Order,
   type Report,
   type Sent,
 } from "./protocol.ts";
-import type { ListenerStats, ShutdownResult } from "../types.ts";
 
 /** How long a worker may take until it listens, in ms. */
 const MAX_START = 30_000;
 /** How long an order is waited for, in ms, as the worker may be in a loop that does not end. */
 export const PATIENCE = 1000;
+/** The longest wait that a timer takes, in ms. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** What an order was answered with. */
 type Answer = Report & { report: "answer" };
 
-/**
- * A thread that serves: what is said to it, what it says, and its end.
- */
+/** Who has started a thread. */
+export interface Owner {
+  /** What it runs. */
+  readonly module: string | URL;
+  /** What Deno calls it where it prints errors. */
+  readonly label: string;
+  /** What it is told when it is loaded: how to listen. */
+  orderToListen(): Order;
+  /** Told that it takes nobody any more, whether it was to or not. */
+  onLeft(): void;
+  /** Told that it has failed, if it had listened before. It is to be ended. */
+  onFailed(error: Error): void;
+  /** Told that it has ended. */
+  onEnded(): void;
+}
+
+/** A thread that serves: what is said to it, what it says, and its end. */
 export class Thread {
+  readonly #owner: Owner;
   readonly #worker: Worker;
-  readonly #name: string;
-  readonly #start: () => Order;
+  readonly #name: string; // also of the lock that it holds
   readonly #answers = new Map<number, (answer: Answer | undefined) => void>();
   readonly #listening = Promise.withResolvers<void>();
-  readonly #left = Promise.withResolvers<Error | undefined>();
+  readonly #left = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #end = new AbortController();
   #orders = 0;
   #isLoaded = false;
+  #isListening = false;
   #result: ShutdownResult | undefined;
   /** Whether it has not answered in time when it was to end. */
   isSilent = false;
   /** What it has counted, by its last word. */
   stats: ListenerStats = NOTHING;
 
-  /**
-   * @param module What it runs.
-   * @param label What Deno calls it where it prints errors.
-   * @param start What it is told when it is loaded: how to listen.
-   */
-  constructor(module: string | URL, label: string, start: () => Order) {
-    this.#start = start;
-    this.#name = `${label} ${crypto.randomUUID()}`; // of its lock, too
-    this.#worker = new Worker(module, { type: "module", name: this.#name });
-    this.#worker.onmessage = ({ data }) => this.#hear(data);
+  constructor(owner: Owner) {
+    this.#owner = owner;
+    this.#name = `${owner.label} ${crypto.randomUUID()}`;
+    this.#worker = new Worker(owner.module, {
+      type: "module",
+      name: this.#name,
+    });
+    this.#worker.onmessage = ({ data }) => {
+      if (data?.from === FROM) this.#hear(data);
+    };
     this.#worker.onerror = (event) => {
       event.preventDefault(); // or this process would end
       this.#fail(event.error ?? new Error(event.message));
     };
     const timer = setTimeout(() => {
-      this.#fail(
-        new Error(`Worker does not listen after ${MAX_START / 1000} s`),
-      );
+      const seconds = MAX_START / 1000;
+      this.#fail(new Error(`Worker does not listen after ${seconds} s`));
     }, MAX_START);
     const started = () => clearTimeout(timer);
     this.#listening.promise.then(started, started);
+  }
+
+  /** Whether it has ended. */
+  get hasEnded(): boolean {
+    return this.#end.signal.aborted;
+  }
+
+  /** Whether it can be told anything. */
+  get isLoaded(): boolean {
+    return this.#isLoaded && !this.hasEnded;
   }
 
   /** Resolves when it listens; rejects when it fails, or ends, before. */
@@ -64,17 +91,9 @@ export class Thread {
     return this.#listening.promise;
   }
 
-  /**
-   * Resolves when it takes nobody any more, whether it was told to or not. With an
-   * error, if it has failed: then it is to be ended.
-   */
-  get left(): Promise<Error | undefined> {
+  /** Resolves when it takes nobody any more. */
+  get left(): Promise<void> {
     return this.#left.promise;
-  }
-
-  /** Whether it has ended. */
-  get hasEnded(): boolean {
-    return this.#end.signal.aborted;
   }
 
   /** Resolves when it has ended. */
@@ -83,39 +102,42 @@ export class Thread {
   }
 
   #hear(report: Report): void {
+    if (this.hasEnded) return;
     this.stats = report.stats;
     switch (report.report) {
       case "loaded":
-        this.#isLoaded = true;
-        onDeath(
-          this.#name,
-          this.#end.signal,
-          () => this.#fail(new Error("Worker has ended")),
-        );
-        this.tell(this.#start(), MAX_START).then((answer) => {
-          if (answer?.error) this.#fail(fromThrown(answer.error));
-          else if (answer) this.#listening.resolve();
-        });
-        break;
+        return void this.#begin();
       case "answer":
         this.#result ??= report.result;
-        this.#answers.get(report.id)?.(report);
-        break;
+        return this.#answers.get(report.id)?.(report);
       case "failed":
-        this.#fail(fromThrown(report.error));
-        break;
+        return this.#fail(fromThrown(report.error));
       case "left":
-        this.#left.resolve(undefined);
-        break;
+        return this.#leave();
       case "finished":
-        this.end();
+        this.#leave(); // a listener that was detached does not say so before
+        return this.end();
     }
   }
 
+  #leave(): void {
+    this.#left.resolve();
+    this.#owner.onLeft();
+  }
+
+  async #begin(): Promise<void> {
+    this.#isLoaded = true;
+    const gone = () => this.#fail(new Error("Worker has ended"));
+    onDeath(this.#name, this.#end.signal, gone);
+    const answer = await this.tell(this.#owner.orderToListen(), Infinity);
+    if (answer?.error) return this.#fail(fromThrown(answer.error));
+    this.#isListening = answer !== undefined;
+    this.#listening.resolve(); // unless it has failed
+  }
+
   #fail(error: Error): void {
-    this.#listening.reject(error);
-    this.#listening.promise.catch(() => {});
-    this.#left.resolve(error);
+    if (this.#isListening) this.#owner.onFailed(error);
+    else this.#listening.reject(error);
   }
 
   /**
@@ -126,13 +148,11 @@ export class Thread {
    */
   tell(order: Order, patience: number = PATIENCE): Promise<Answer | undefined> {
     // One that is not there yet will be told how things are then.
-    if (!this.#isLoaded || this.hasEnded) {
-      return Promise.resolve(undefined);
-    }
+    if (!this.isLoaded) return Promise.resolve(undefined);
     const id = this.#orders++;
     const sent: Sent = { ...order, id };
     return new Promise((resolve) => {
-      const timer = patience === Infinity
+      const timer = patience > MAX_TIMEOUT
         ? undefined
         : setTimeout(() => this.#answers.get(id)?.(undefined), patience);
       this.#answers.set(id, (answer) => {
@@ -154,7 +174,7 @@ export class Thread {
     timeout: number,
   ): Promise<ShutdownResult | undefined> {
     const answer = await this.tell({ order, timeout }, timeout + PATIENCE);
-    this.isSilent ||= this.#isLoaded && !this.hasEnded && !answer;
+    this.isSilent ||= this.isLoaded && !answer;
     this.end();
     return this.#result; // which may be the answer to another such order
   }
@@ -164,9 +184,11 @@ export class Thread {
     if (this.hasEnded) return;
     this.#end.abort();
     this.#worker.terminate();
-    this.#left.resolve(undefined);
-    this.#fail(new Error("Worker has ended"));
+    this.#listening.reject(new Error("Worker has ended"));
+    this.#listening.promise.catch(() => {}); // nobody may wait for that
+    this.#left.resolve();
     for (const answer of [...this.#answers.values()]) answer(undefined);
     this.#ended.resolve();
+    this.#owner.onEnded();
   }
 }

@@ -24,7 +24,7 @@ export interface Host {
   onEnd(thread: number): void;
   /** Told that it has begun, or ceased, to take connections. */
   onChange(): void;
-  /** Told why it has failed. It will be replaced. */
+  /** Told why one of its threads has failed. */
   onFailure(error: Error): void;
 }
 
@@ -45,6 +45,7 @@ export class ParallelWorker {
   #wait = MIN_WAIT;
   #timer: ReturnType<typeof setTimeout> | undefined; // until it is replaced
   #hasEnded = false;
+  #isSilent = false; // one of its threads is in a loop, for all that is known
   /** How often it was replaced because it had failed. */
   restarts = 0;
 
@@ -90,38 +91,48 @@ export class ParallelWorker {
     this.#thread = thread;
     this.#since = performance.now();
     this.#host.onChange();
-    thread.left.then((error) => this.#lose(thread, error));
   }
 
   #spawn(): Thread {
-    const host = this.#host;
+    const { module, label, ...host } = this.#host;
     const number = this.#threads++;
-    const start = () => host.orderToListen(number);
-    const thread = new Thread(host.module, host.label, start);
-    thread.ended.then(() => {
-      const now = { active: 0, parked: 0, waiting: 0 };
-      this.#past = sum(this.#past, { ...thread.stats, ...now });
-      this.#leaving.delete(thread);
-      host.onEnd(number);
+    const thread: Thread = new Thread({
+      module,
+      label,
+      orderToListen: () => host.orderToListen(number),
+      onLeft: () => this.#onLeft(thread),
+      onFailed: (error) => this.#onFailed(thread, error),
+      onEnded: () => {
+        const now = { active: 0, parked: 0, waiting: 0 };
+        this.#past = sum(this.#past, { ...thread.stats, ...now });
+        this.#leaving.delete(thread);
+        this.#isSilent ||= thread.isSilent;
+        host.onEnd(number);
+      },
     });
     return thread;
   }
 
-  /** A thread takes nobody any more: it has failed, or was told to, or has done so by itself. */
-  #lose(thread: Thread, error: Error | undefined): void {
-    const isMissing = thread === this.#thread;
-    if (isMissing) {
-      this.#thread = undefined;
-      this.#host.onChange();
-    }
-    if (error) thread.end();
-    else if (!thread.hasEnded) this.#leaving.add(thread);
+  /** One that was not told to leave has done so by itself. */
+  #onLeft(thread: Thread): void {
+    if (thread !== this.#thread) return;
+    this.#leaving.add(thread);
+    this.#miss();
     if (this.#hasEnded) return;
-    if (isMissing) error ??= new Error("Worker has closed its listener");
-    if (error) this.#host.onFailure(error);
-    if (!isMissing || this.#coming) return;
+    this.#host.onFailure(new Error("Worker has closed its listener"));
+  }
+
+  #onFailed(thread: Thread, error: Error): void {
+    if (thread === this.#thread) this.#miss();
+    this.#host.onFailure(error);
+    thread.end();
+  }
+
+  #miss(): void {
+    this.#thread = undefined;
+    this.#host.onChange();
     if (performance.now() - this.#since >= GOOD_LIFE) this.#wait = MIN_WAIT;
-    this.#replaceLater();
+    if (!this.#coming) this.#replaceLater();
   }
 
   #replaceLater(): void {
@@ -175,19 +186,19 @@ export class ParallelWorker {
     timeout: number,
   ): Promise<ShutdownResult & { isSilent: boolean }> {
     this.#end();
-    const total = { completed: 0, aborted: 0, isSilent: false };
+    const total = { completed: 0, aborted: 0 };
     await Promise.all(this.#all.map(async (thread) => {
       const result = await thread.finish("shutdown", timeout);
       total.completed += result?.completed ?? 0;
       total.aborted += result?.aborted ?? 0;
-      total.isSilent ||= thread.isSilent;
     }));
-    return total;
+    return { ...total, isSilent: this.#isSilent };
   }
 
   #end(): void {
     this.#hasEnded = true;
     clearTimeout(this.#timer);
+    if (this.#coming?.isLoaded === false) this.#coming.end();
   }
 
   /** Resolves when none of its threads is left. */

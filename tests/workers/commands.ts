@@ -17,7 +17,9 @@ serveParallel<Data>(async (conn, listener, { stop, text }) => {
   const flag = new Int32Array(stop);
   const buffer = new Uint8Array(1024);
   for (let length; (length = await conn.read(buffer)) !== null;) {
-    switch (decoder.decode(buffer.subarray(0, length))) {
+    const [command, argument = ""] = decoder.decode(buffer.subarray(0, length))
+      .split(" ", 2);
+    switch (command) {
       case "data":
         await conn.write(encoder.encode(text));
         break;
@@ -38,9 +40,16 @@ serveParallel<Data>(async (conn, listener, { stop, text }) => {
       case "close":
         await listener.close();
         return; // its connections end with their callbacks
+      case "detach":
+        listener.detach();
+        return;
       case "pause":
         listener.pause();
         await conn.write(encoder.encode("paused"));
+        break;
+      case "post":
+        (self as unknown as Worker).postMessage(JSON.parse(argument));
+        await conn.write(encoder.encode("posted"));
         break;
       case "block":
         await conn.write(encoder.encode("blocked"));

@@ -1,0 +1,33 @@
+/**
+ * The echo server on every core. What each worker does is in `worker.ts`.
+ *
+ * ```sh
+ * deno task example examples/parallel_echo/main.ts --workers 4 9876
+ * nc 127.0.0.1 9876
+ * ```
+ *
+ * SIGHUP replaces the workers one after the other, so that they run what is in
+ * `worker.ts` by then. Nobody is refused meanwhile.
+ *
+ * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
+ * second one ends it at once.
+ *
+ * @module
+ */
+import { runWorkers } from "../run_workers.ts";
+
+const HELP = `Usage: main.ts [options] [port]
+
+Sends back whatever a client sends. The port is 9876 if none is given.
+
+Options:
+  --hostname ADDRESS  Listen on this address (default: 127.0.0.1)
+  --workers NUMBER    Serve with so many threads (default: one for each core)
+  --verbose           Print the address of each client
+  --help              Show this and exit`;
+
+await runWorkers(
+  new URL("./worker.ts", import.meta.url),
+  HELP,
+  "Echoing on",
+);
