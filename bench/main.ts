@@ -24,6 +24,7 @@ import { echo } from "./scenarios/echo.ts";
 import { growth } from "./scenarios/growth.ts";
 import { http } from "./scenarios/http.ts";
 import { idle } from "./scenarios/idle.ts";
+import { parallel } from "./scenarios/parallel.ts";
 import { shutdown } from "./scenarios/shutdown.ts";
 import { text } from "./text.ts";
 
@@ -35,6 +36,7 @@ const scenarios: Record<string, Scenario> = {
   shutdown,
   buffers,
   burst,
+  parallel,
   http,
 };
 
