@@ -53,8 +53,10 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
   }
 
   async #standBack(): Promise<Deno.TcpConn> {
+    await nextTurn(() => this.#load.isAhead); // those that have just been served go
     for (let wait = MIN_WAIT; this.#load.isAhead; wait *= 2) {
       await this.#hold(Math.min(wait, MAX_WAIT));
+      if (!this.#load.isAhead) break;
       const conn = await this.#socket.acceptNow();
       if (conn === undefined) continue;
       this.#load.leaveOut();
@@ -64,7 +66,8 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
   }
 
   async #hold(ms: number): Promise<void> {
-    using _hold = this.listener?.hold("balance");
+    // A moment is not worth a hold.
+    using _hold = ms > MIN_WAIT ? this.listener?.hold("balance") : undefined;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, ms);
     this.#wake = resolve;
