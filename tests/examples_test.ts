@@ -58,13 +58,12 @@ for (const [name, args] of Object.entries(SERVERS)) {
   });
 
   Deno.test(`${name} --verbose prints where each client has connected from`, async () => {
+    // This one refuses 0, as libevent's does.
+    const freePort = name === "echo_server" ? `${getAvailablePort()}` : "0";
     using target = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     await using server = startExample(
       name,
-      [
-        "--verbose",
-        ...args(`${getAvailablePort()}`, formatAddress(target.addr)),
-      ],
+      ["--verbose", ...args(freePort, formatAddress(target.addr))],
       FLAGS,
     );
     const port = await server.port();
