@@ -1,17 +1,20 @@
 /**
- * HTTP and WebSockets on a listener, with its limits and its drain: `node:http` and
- * `npm:ws` serve the connections that the listener accepts.
+ * HTTP and WebSockets on a listener. The listener accepts connections, with its limits
+ * and its drain. `node:http` and `npm:ws` serve them.
  *
  * ```sh
  * deno task example examples/http_server.ts 8080
  * curl http://127.0.0.1:8080/
  * curl --data hello http://127.0.0.1:8080/
+ * npx -y wscat --connect ws://127.0.0.1:8080/
  * ```
  *
- * GET says who the client is, POST and WebSockets send back what they get.
+ * GET is answered with the client's address. POST and WebSockets send back what they
+ * get.
  *
- * Ctrl-C or SIGTERM ends it when the requests that are under way have been answered:
- * idle connections end at once, WebSockets with 1001. A second one ends it at once.
+ * Ctrl-C or SIGTERM ends it when the requests under way have been answered, or after
+ * ten seconds. Idle connections are closed at once, WebSockets with code 1001. A second
+ * Ctrl-C ends it at once.
  *
  * @module
  */
@@ -25,13 +28,13 @@ import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: http_server.ts [options] [port]
 
-Says who the client is (GET), or sends back what it gets (POST, WebSocket). The
-port is 8080 if none is given.
+Answers GET with the client's address. Sends back what comes with POST or over a
+WebSocket. The port is 8080 if none is given.
 
 Options:
   --hostname ADDRESS  Listen on this address (default: 127.0.0.1)
-  --max N             Connections at a time (default: 1000)
-  --max-per-peer N    Connections of one client at a time (default: 100)
+  --max N             Serve so many connections at a time (default: 1000)
+  --max-per-peer N    Serve so many of one client (default: 100)
   --verbose           Print the address of each client
   --help              Show this and exit`;
 

@@ -13,8 +13,8 @@
  * Deno itself, and neither npx nor a task. With npx, the path of Deno is what
  * `npx -y deno@2.9.6 eval -p "Deno.execPath()"` prints.
  *
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * A server that begins in plain text and goes on with TLS when the client says
- * STARTTLS, as mail servers do: `node:tls` on a connection of the listener.
+ * A server that begins in plain text, as mail servers do. When the client says
+ * STARTTLS, `node:tls` goes on with the same connection.
  *
  * ```sh
  * deno task example examples/starttls_server.ts \
@@ -9,9 +9,10 @@
  * ```
  *
  * Type HELP: the answer says whether it came over TLS.
+ * The certificate of this command is self-signed: openssl says so, and goes on.
  *
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */
@@ -25,8 +26,8 @@ import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: starttls_server.ts [options] [port]
 
-Speaks so much of SMTP that STARTTLS can be seen: EHLO, STARTTLS, HELP, QUIT. The
-port is 2525 if none is given.
+Knows four words of SMTP: EHLO, STARTTLS, HELP and QUIT. The port is 2525 if none is
+given.
 
 Options:
   --cert FILE         The certificate, PEM (default: cert.pem)

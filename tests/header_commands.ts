@@ -9,8 +9,9 @@ const EXAMPLES = new URL("../examples/", import.meta.url);
  */
 export function headerCommands(path: string): string[] {
   const source = Deno.readTextFileSync(new URL(path, EXAMPLES));
-  const [, block = ""] = /^ \* ```sh\n([^]*?)^ \* ```$/m.exec(source) ?? [];
-  const lines = block.replaceAll(/^ \* /gm, "").replaceAll(/\\\n\s*/g, "");
+  const blocks = source.matchAll(/^ \* ```sh\n([^]*?)^ \* ```$/gm);
+  const text = Array.from(blocks, ([, block]) => block).join("");
+  const lines = text.replaceAll(/^ \* /gm, "").replaceAll(/\\\n\s*/g, "");
   return lines.trimEnd().split("\n");
 }
 
