@@ -1,6 +1,6 @@
 /**
- * A chat: each line that somebody sends goes to everybody else. Who is slow to read
- * is waited for, and who does not read is dropped before it fills the memory.
+ * A chat: each line that a client sends goes to all others. A client that reads slowly
+ * is waited for. One that does not read is dropped before its lines fill the memory.
  *
  * ```sh
  * deno task example examples/chat_server.ts 9000
@@ -8,6 +8,8 @@
  * deno task example examples/chat_server.ts --unix chat.sock
  * nc -U chat.sock
  * ```
+ *
+ * Start `nc` in two terminals: what you type in one of them comes out of the other.
  *
  * Ctrl-C or SIGTERM ends it.
  *
@@ -21,7 +23,7 @@ import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: chat_server.ts [options] [port]
 
-Sends each line to everybody else. The port is 9000 if none is given.
+Sends each line of a client to all others. The port is 9000 if none is given.
 
 Options:
   --hostname ADDRESS  Listen on this address (default: 127.0.0.1)

@@ -33,7 +33,7 @@ export function commandLine<D extends Defaults>(
     string: [...Object.keys(defaults), "_"],
     boolean: ["help", "verbose"],
     unknown: (arg) => {
-      if ("port" in defaults && /^-\d/.test(arg)) fail("Invalid port");
+      if (/^-\d/.test(arg)) refuseNegative(arg, defaults);
       if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
     },
   });
@@ -52,6 +52,14 @@ export function commandLine<D extends Defaults>(
   });
   const { verbose } = given;
   return { ...Object.fromEntries(values), verbose, words };
+}
+
+/** A negative number looks like an option, but is meant as a value. */
+function refuseNegative(arg: string, defaults: Defaults): void {
+  const before = Deno.args[Deno.args.indexOf(arg) - 1] ?? "";
+  const isText = typeof defaults[before.replace("--", "")] === "string";
+  if (isText) fail(`Invalid ${before}`);
+  if ("port" in defaults) fail("Invalid port");
 }
 
 /** Reads a port; 0 stands for any that is free. */

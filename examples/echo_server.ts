@@ -7,8 +7,8 @@
  * nc 127.0.0.1 9876
  * ```
  *
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */

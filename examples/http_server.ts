@@ -1,36 +1,41 @@
 /**
- * HTTP and WebSockets on a listener, with its limits and its drain: `node:http` and
- * `npm:ws` serve the connections that the listener accepts.
+ * HTTP and WebSockets on a listener. The listener accepts connections, with its limits
+ * and its drain. `node:http` and `npm:ws` serve them.
  *
  * ```sh
  * deno task example examples/http_server.ts 8080
  * curl http://127.0.0.1:8080/
  * curl --data hello http://127.0.0.1:8080/
+ * npx -y wscat --connect ws://127.0.0.1:8080/
  * ```
  *
- * GET says who the client is, POST and WebSockets send back what they get.
+ * GET is answered with the client's address. POST and WebSockets send back what they
+ * get.
  *
- * Ctrl-C or SIGTERM ends it when the requests that are under way have been answered:
- * idle connections end at once, WebSockets with 1001. A second one ends it at once.
+ * Ctrl-C or SIGTERM ends it when the requests under way have been answered, or after
+ * ten seconds. Idle connections are closed at once, WebSockets with code 1001. A second
+ * Ctrl-C ends it at once.
  *
  * @module
  */
 import { listen } from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
 import { createServer } from "node:http";
+import { commandLine } from "./command_line.ts";
 import { drainHttp, serveHttp } from "./http/serve.ts";
 import { serveWebSockets } from "./http/web_sockets.ts";
+import { fail, formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: http_server.ts [options] [port]
 
-Says who the client is (GET), or sends back what it gets (POST, WebSocket). The
-port is 8080 if none is given.
+Answers GET with the client's address. Sends back what comes with POST or over a
+WebSocket. The port is 8080 if none is given.
 
 Options:
   --hostname ADDRESS  Listen on this address (default: 127.0.0.1)
-  --max N             Connections at a time (default: 1000)
-  --max-per-peer N    Connections of one client at a time (default: 100)
+  --max N             Serve so many connections at a time (default: 1000)
+  --max-per-peer N    Serve so many of one client (default: 100)
+  --verbose           Print the address of each client
   --help              Show this and exit`;
 
 /** How long a client may say nothing, and take nothing, in ms. */
@@ -41,27 +46,21 @@ const BUSY = new TextEncoder().encode(
   "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
 );
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  string: ["hostname", "max", "max-per-peer", "_"],
-  boolean: ["help"],
-  default: { hostname: "127.0.0.1", max: "1000", "max-per-peer": "100" },
-  unknown: (arg) => {
-    if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
-  },
+const options = commandLine(HELP, {
+  hostname: "127.0.0.1",
+  port: 8080,
+  max: "1000",
+  "max-per-peer": "100",
 });
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
+const { hostname, port, verbose } = options;
+const maxConnections = parseLimit("max");
+const maxConnectionsPerPeer = parseLimit("max-per-peer");
+
+/** Reads a number of connections. */
+function parseLimit(name: "max" | "max-per-peer"): number {
+  const text = options[name];
+  return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : fail(`Invalid --${name}`);
 }
-const [portText = "8080", ...surplus] = args._.map(String);
-if (surplus.length > 0) fail("There is one port");
-const port = /^\d+$/.test(portText) ? Number(portText) : NaN;
-if (!(port >= 0 && port <= 65535)) fail("Invalid port");
 
 const server = createServer(
   { connectionsCheckingInterval: 1000 },
@@ -70,23 +69,20 @@ const server = createServer(
     else response.end(`hello, ${request.socket.remoteAddress}\n`);
   },
 );
-const listener = (() => {
-  try {
-    return listen({
-      hostname: args.hostname,
-      port,
-      noDelay: true,
-      maxConnections: Number(args.max),
-      maxConnectionsPerPeer: Number(args["max-per-peer"]),
-      onReject: (conn) => conn.write(BUSY),
-      idleTimeout: IDLE,
-    }, serveHttp(server));
-  } catch (error) {
-    fail(
-      `Cannot listen on ${args.hostname}:${port}: ${(error as Error).message}`,
-    );
-  }
-})();
+const serve = serveHttp(server);
+const listener = tryTo(`listen on ${hostname}:${port}`, () =>
+  listen({
+    hostname,
+    port,
+    noDelay: true,
+    maxConnections,
+    maxConnectionsPerPeer,
+    onReject: (conn) => conn.write(BUSY),
+    idleTimeout: IDLE,
+  }, (conn) => {
+    if (verbose) logClient(conn);
+    return serve(conn);
+  }));
 const { signal } = listener;
 drainHttp(server, signal);
 serveWebSockets(server, { signal, pingEvery: IDLE / 3 }, (socket) => {
@@ -95,7 +91,7 @@ serveWebSockets(server, { signal, pingEvery: IDLE / 3 }, (socket) => {
     socket.send(data, { binary }, () => socket.resume());
   });
 });
-console.log(`Serving http://${listener.addr.hostname}:${listener.addr.port}/`);
+console.log(`Serving http://${formatAddress(listener.addr)}/`);
 
 onEndSignal(async (again) => {
   const { completed, aborted } = await listener.shutdown({

@@ -1,7 +1,7 @@
 /**
- * An echo server that can be observed: what its workers count, for Prometheus over
- * HTTP, and as OpenTelemetry metrics, which Deno sends by itself. Each number has
- * the label `worker`.
+ * An echo server that can be observed. Prometheus gets what its workers count over
+ * HTTP. Deno can also send it, as OpenTelemetry metrics. Each number has the label
+ * `worker`.
  *
  * ```sh
  * deno task example examples/metrics.ts --metrics-port 9464 --workers 2 9876
@@ -9,8 +9,10 @@
  * OTEL_DENO=true deno task example examples/metrics.ts 9876
  * ```
  *
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * With OTEL_DENO=true Deno sends the metrics to a collector on `http://localhost:4318`.
+ *
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */

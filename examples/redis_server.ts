@@ -1,13 +1,15 @@
 /**
- * A small Redis: strings, counters and expiry, in memory. What it speaks and knows
- * is in `redis/`; how it serves is here.
+ * A small Redis: strings, counters and expiry, in memory. The protocol and the commands
+ * are in `redis/`. How it serves its clients is here.
  *
  * ```sh
  * deno task example examples/redis_server.ts 6379
  * redis-cli set greeting hello ex 60
+ * redis-cli get greeting
  * ```
  *
- * Ctrl-C or SIGTERM answers what has come and ends it; a second one ends it at once.
+ * On Ctrl-C or SIGTERM it answers the requests that have come, and ends. A second
+ * Ctrl-C ends it at once.
  *
  * @module
  */

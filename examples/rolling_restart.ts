@@ -6,16 +6,16 @@
  * deno task example examples/rolling_restart.ts --port 9876
  * ```
  *
- * It replaces the server ten times with `shutdown()` and ten times with a plain
- * `close()` that ends the process, has clients connect without pause meanwhile,
- * and prints what became of their requests. Ctrl-C ends it early, and cleanly.
+ * It replaces the server ten times with `shutdown()`, and ten times with a plain
+ * `close()` that ends the process. Clients connect without pause meanwhile. In the end
+ * it prints what became of their requests. Ctrl-C ends it early, and cleanly.
  *
- * With `SO_REUSEPORT` each connection is given to one of the sockets when it
- * begins, and Linux resets those that a socket still holds when it is closed.
- * `shutdown()` takes what has completed, so what is left is the moment between its
- * last look into the queue and the end of the socket: at most one request of each
- * client. With the sysctl `net.ipv4.tcp_migrate_req=1` Linux (5.14 and later)
- * gives those to the other socket instead. It is shown at the beginning.
+ * With `SO_REUSEPORT` Linux gives each connection to one of the sockets when it begins.
+ * When a socket is closed, Linux resets the connections that are still in its queue.
+ * `shutdown()` accepts these first. What is left is the moment between its last look
+ * into the queue and the end of the socket: at most one request of each client. With
+ * the sysctl `net.ipv4.tcp_migrate_req=1` Linux (5.14 and later) gives those to the
+ * other socket instead. The example prints its value.
  *
  * @module
  */

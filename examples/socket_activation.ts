@@ -1,20 +1,27 @@
 /**
- * An echo server on a socket that systemd has opened: it is started when the first
- * client comes, and the port is open while it restarts.
+ * An echo server on a socket that systemd has opened. The first client starts it. The
+ * port stays open while it restarts.
  *
  * ```sh
- * systemd-socket-activate -l 9876 \
- *   deno run --allow-env=LISTEN_PID,LISTEN_FDS examples/socket_activation.ts
+ * systemd-socket-activate -l 127.0.0.1:9876 \
+ *   deno run $(deno run -q offline/probe.ts) \
+ *   --allow-env=LISTEN_PID,LISTEN_FDS examples/socket_activation.ts
+ * nc 127.0.0.1 9876
  * ```
  *
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * The socket is for the process that systemd starts, and for no other. So that must be
+ * Deno itself, and neither npx nor a task. With npx, the path of Deno is what
+ * `npx -y deno@2.9.6 eval -p "Deno.execPath()"` prints.
+ *
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */
 import { ConnListener } from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
 import { NodeListener } from "./activation/node_listener.ts";
+import { commandLine } from "./command_line.ts";
+import { fail, formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: socket_activation.ts [options]
@@ -23,48 +30,35 @@ Sends back whatever a client sends. Listens on the socket that systemd, or
 systemd-socket-activate, gives it as descriptor 3.
 
 Options:
-  --help  Show this and exit`;
+  --verbose  Print the address of each client
+  --help     Show this and exit`;
 
 /** The first descriptor that systemd passes. */
 const FIRST = 3;
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  boolean: ["help"],
-  unknown: (arg) => fail(`Unknown option: ${arg}`),
-});
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
-}
+const { verbose, words } = commandLine(HELP, {});
+if (words.length > 0) fail("It takes no port: systemd has opened the socket");
 // The variables may be meant for the process that has started this one.
 const isForUs = Deno.env.get("LISTEN_PID") === String(Deno.pid);
 const count = isForUs ? Number(Deno.env.get("LISTEN_FDS")) : 0;
 if (count !== 1) fail(`Needs one socket from systemd, has ${count}`);
 
 /** Sends back what comes in until the client has sent everything. */
-async function echo(conn: Deno.TcpConn) {
-  const buffer = new Uint8Array(16 * 1024);
-  for (let length; (length = await conn.read(buffer)) !== null;) {
-    // A write may take less than it is given.
-    for (let sent = 0; sent < length;) {
-      sent += await conn.write(buffer.subarray(sent, length));
-    }
-  }
+function echo(conn: Deno.TcpConn) {
+  if (verbose) logClient(conn);
+  return conn.readable.pipeTo(conn.writable);
 }
 
-const socket = await NodeListener.listen({ fd: FIRST })
-  .catch((error) => fail(`Cannot listen on the socket: ${error.message}`));
+const socket = await tryTo(
+  "listen on the socket",
+  () => NodeListener.listen({ fd: FIRST }),
+);
 const listener = new ConnListener(socket, {
   maxConnections: 1000,
   overflow: "reject", // What waits is accepted all the same.
   idleTimeout: 60_000,
 }, echo);
-console.log(`Echoing on ${listener.addr.hostname}:${listener.addr.port}`);
+console.log(`Echoing on ${formatAddress(listener.addr)}`);
 
 onEndSignal((again) => {
   listener.shutdown(again ? { timeout: 0 } : {});

@@ -1,34 +1,39 @@
 /**
- * A server that begins in plain text and goes on with TLS when the client says
- * STARTTLS, as mail servers do: `node:tls` on a connection of the listener.
+ * A server that begins in plain text, as mail servers do. When the client says
+ * STARTTLS, `node:tls` goes on with the same connection.
  *
  * ```sh
- * deno task example examples/starttls_server.ts --cert cert.pem --key key.pem 2525
- * openssl s_client -starttls smtp -connect 127.0.0.1:2525
+ * deno task example examples/starttls_server.ts \
+ *   --cert tests/testdata/localhost.crt --key tests/testdata/localhost.key 2525
+ * openssl s_client -quiet -starttls smtp -connect 127.0.0.1:2525
  * ```
  *
- * A certificate to try it with is `tests/testdata/localhost.crt`, with `localhost.key`.
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * Type HELP: the answer says whether it came over TLS.
+ * The certificate of this command is self-signed: openssl says so, and goes on.
+ *
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */
 import { listen } from "@evconn/listener";
-import { parseArgs } from "@std/cli/parse-args";
 import type { Duplex } from "node:stream";
 import { createSecureContext, TLSSocket } from "node:tls";
+import { commandLine } from "./command_line.ts";
 import { ConnStream } from "./conn_stream.ts";
+import { formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: starttls_server.ts [options] [port]
 
-Speaks so much of SMTP that STARTTLS can be seen: EHLO, STARTTLS, HELP, QUIT. The
-port is 2525 if none is given.
+Knows four words of SMTP: EHLO, STARTTLS, HELP and QUIT. The port is 2525 if none is
+given.
 
 Options:
   --cert FILE         The certificate, PEM (default: cert.pem)
   --key FILE          Its private key, PEM (default: key.pem)
   --hostname ADDRESS  Listen on this address (default: 127.0.0.1)
+  --verbose           Print the address of each client
   --help              Show this and exit`;
 
 /** The longest line. */
@@ -36,27 +41,12 @@ const MAX_LINE = 512;
 /** How long a client may say nothing, also in a handshake, in ms. */
 const IDLE = 60_000;
 
-function fail(message: string): never {
-  console.error(message);
-  Deno.exit(1);
-}
-
-const args = parseArgs(Deno.args, {
-  string: ["cert", "key", "hostname", "_"],
-  boolean: ["help"],
-  default: { cert: "cert.pem", key: "key.pem", hostname: "127.0.0.1" },
-  unknown: (arg) => {
-    if (arg.startsWith("-")) fail(`Unknown option: ${arg}`);
-  },
+const { hostname, port, cert, key, verbose } = commandLine(HELP, {
+  hostname: "127.0.0.1",
+  port: 2525,
+  cert: "cert.pem",
+  key: "key.pem",
 });
-if (args.help) {
-  console.log(HELP);
-  Deno.exit(0);
-}
-const [portText = "2525", ...surplus] = args._.map(String);
-if (surplus.length > 0) fail("There is one port");
-const port = /^\d+$/.test(portText) ? Number(portText) : NaN;
-if (!(port >= 0 && port <= 65535)) fail("Invalid port");
 
 /** The lines that come, and whether each is the last that has come. */
 async function* lines(stream: Duplex) {
@@ -102,6 +92,7 @@ async function talk(stream: Duplex, isSecure: boolean): Promise<boolean> {
 }
 
 async function serve(conn: Deno.TcpConn) {
+  if (verbose) logClient(conn);
   let stream: Duplex = new ConnStream(conn);
   const ignore = () => {}; // Whoever reads from the stream is told.
   stream.on("error", ignore).write("220 localhost\r\n");
@@ -112,31 +103,25 @@ async function serve(conn: Deno.TcpConn) {
   await new Promise<unknown>((resolve) => stream.end(resolve));
 }
 
-function start() {
-  try {
-    const cert = Deno.readTextFileSync(args.cert);
-    const key = Deno.readTextFileSync(args.key);
-    return {
-      secureContext: createSecureContext({ cert, key }),
-      listener: listen({
-        hostname: args.hostname,
-        port,
-        noDelay: true,
-        idleTimeout: IDLE,
-        // A line is enough for who does not speak TLS.
-        onConnectionError: (error, conn) =>
-          console.error(`${conn.remoteAddr.hostname}: ${error}`),
-      }, serve),
-    };
-  } catch (error) {
-    fail(
-      `Cannot start on ${args.hostname}:${port}: ${(error as Error).message}`,
-    );
-  }
-}
-
-const { secureContext, listener } = start();
-console.log(`Listening on ${listener.addr.hostname}:${listener.addr.port}`);
+const secureContext = tryTo(
+  `start on ${hostname}:${port}`,
+  () =>
+    createSecureContext({
+      cert: Deno.readTextFileSync(cert),
+      key: Deno.readTextFileSync(key),
+    }),
+);
+const listener = tryTo(`listen on ${hostname}:${port}`, () =>
+  listen({
+    hostname,
+    port,
+    noDelay: true,
+    idleTimeout: IDLE,
+    // A line is enough for who does not speak TLS.
+    onConnectionError: (error, conn) =>
+      console.error(`${conn.remoteAddr.hostname}: ${error}`),
+  }, serve));
+console.log(`Listening on ${formatAddress(listener.addr)}`);
 
 onEndSignal((again) => {
   listener.shutdown(again ? { timeout: 0 } : {});

@@ -1,14 +1,23 @@
 /**
- * A TCP proxy: forwards connections to targets in turn. When no target answers,
- * clients wait in the kernel's queue until one does.
+ * A TCP proxy. It forwards connections to its targets in turn. While no target answers,
+ * clients wait in the kernel's queue.
  *
  * ```sh
- * deno task example examples/tcp_proxy.ts 6380 127.0.0.1:6379
- * deno task example examples/tcp_proxy.ts --targets targets.txt 6380
+ * deno task example examples/tcp_proxy.ts 9000 127.0.0.1:9876
+ * nc 127.0.0.1 9000
  * ```
  *
- * Ctrl-C or SIGTERM ends it when the connections that run have ended; a second one
- * ends it at once.
+ * A target to try it with is `deno task echo`. Start it before or after the client.
+ *
+ * With a file of targets, one a line, the targets can change while the proxy runs:
+ *
+ * ```sh
+ * echo 127.0.0.1:9876 > targets.txt
+ * deno task example examples/tcp_proxy.ts --targets targets.txt 9000
+ * ```
+ *
+ * Ctrl-C or SIGTERM ends it as soon as its connections have ended. A second Ctrl-C ends
+ * it at once.
  *
  * @module
  */

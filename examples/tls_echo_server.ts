@@ -1,5 +1,5 @@
 /**
- * The echo server over TLS. SIGHUP reads the certificate again: a new listener
+ * The echo server over TLS. On SIGHUP it reads the certificate again: a new listener
  * takes over the port, and the old one is drained.
  *
  * ```sh
@@ -8,10 +8,12 @@
  * openssl s_client -quiet -connect 127.0.0.1:8443
  * ```
  *
- * Two listeners share the port for a moment, which Linux alone can do.
+ * The certificate of this command is self-signed: openssl says so, and goes on.
  *
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * Both listeners share the port for a moment. Only Linux lets them.
+ *
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */

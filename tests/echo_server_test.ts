@@ -1,27 +1,14 @@
 /** examples/echo_server.ts, run as its user does. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
 import { wasInQueue } from "./clients.ts";
 import { type Process, startExample } from "./example_process.ts";
-import { roundTrip } from "./faults.ts";
+import { exchange, roundTrip } from "./faults.ts";
 
 const ANSWER = { hostname: "127.0.0.1" };
 
 function start(...args: string[]): Process {
   return startExample("echo_server", args);
-}
-
-/** Writes everything while everything that comes back is read. */
-async function exchange(
-  conn: Deno.Conn,
-  bytes: Uint8Array,
-): Promise<Uint8Array> {
-  const echoed = new Response(conn.readable).bytes();
-  for (let sent = 0; sent < bytes.length;) {
-    sent += await conn.write(bytes.subarray(sent));
-  }
-  await conn.closeWrite();
-  return await echoed;
 }
 
 Deno.test("the echo server sends 8 MB back, and what was sent before the client's FIN", async () => {
@@ -75,26 +62,6 @@ Deno.test("the echo server refuses what is not a port", async () => {
     const { code, stdout, stderr } = await start(port).output();
     assertEquals([port, code, stdout, stderr], [port, 1, "", "Invalid port\n"]);
   }
-});
-
-Deno.test("the echo server refuses an option that it does not have, and shows its help", async () => {
-  const unknown = await start("--prot", "7000").output();
-  assertEquals([unknown.code, unknown.stderr], [1, "Unknown option: --prot\n"]);
-  const help = await start("--help").output();
-  assertEquals(help.code, 0);
-  assertStringIncludes(help.stdout, "Usage: echo_server.ts [options] [port]");
-});
-
-Deno.test("the echo server says so when the port is in use", async () => {
-  using taken = Deno.listen({ hostname: "0.0.0.0", port: 0 });
-  const { port } = taken.addr;
-  const { code, stdout, stderr } = await start(String(port)).output();
-  assertEquals([code, stdout], [1, ""]);
-  assertEquals(stderr.split("\n").length, 2, stderr); // one line and its end
-  assertStringIncludes(
-    stderr,
-    `Cannot listen on 0.0.0.0:${port}: Address already in use`,
-  );
 });
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

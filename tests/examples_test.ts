@@ -1,10 +1,9 @@
-/** What all examples have in common: `--verbose`, messages, and the commands in their headers. */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+/** What all examples have in common: their options, messages, and the commands in their headers. */
+import { assertEquals, assertMatch } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
 import { formatAddress } from "../examples/messages.ts";
 import { startExample } from "./example_process.ts";
-
-const EXAMPLES = new URL("../examples/", import.meta.url);
+import { headerCommands, withThisDeno } from "./header_commands.ts";
 
 const TESTDATA = new URL("testdata/", import.meta.url).pathname;
 const CERTIFICATE = [
@@ -12,25 +11,63 @@ const CERTIFICATE = [
   ...["--key", `${TESTDATA}localhost.key`],
 ];
 
-/** The servers, with arguments that let each of them start on a free port. */
-const SERVERS: Record<string, (target: string) => string[]> = {
-  chat_server: () => ["0"],
-  "factors/main": () => ["0"],
-  echo_server: () => ["--hostname", "127.0.0.1", `${getAvailablePort()}`],
-  metrics: () => ["--metrics-port", "0", "0"],
-  "parallel_echo/main": () => ["0"],
-  redis_server: () => ["0"],
-  tcp_proxy: (target) => ["0", target],
-  tls_echo_server: () => [...CERTIFICATE, "--hostname", "127.0.0.1", "0"],
+/** What the servers may do. */
+const FLAGS = [
+  ...["--allow-net", "--allow-read", "--unstable-net"],
+  "--allow-env=WS_NO_BUFFER_UTIL,WS_NO_UTF_8_VALIDATE",
+];
+
+/** The servers, with the arguments that let each of them listen on a port of 127.0.0.1. */
+const SERVERS: Record<string, (port: string, target: string) => string[]> = {
+  "behind_haproxy/server": (port) => [port],
+  chat_server: (port) => [port],
+  "factors/main": (port) => [port],
+  echo_server: (port) => ["--hostname", "127.0.0.1", port],
+  http_server: (port) => [port],
+  metrics: (port) => ["--metrics-port", "0", port],
+  "parallel_echo/main": (port) => [port],
+  redis_server: (port) => [port],
+  starttls_server: (port) => [...CERTIFICATE, port],
+  tcp_proxy: (port, target) => [port, target],
+  tls_echo_server: (
+    port,
+  ) => [...CERTIFICATE, "--hostname", "127.0.0.1", port],
 };
 
 for (const [name, args] of Object.entries(SERVERS)) {
+  Deno.test(`${name} has --help, and says what is wrong with its arguments`, async () => {
+    using target = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const taken = formatAddress(target.addr);
+    const expected: [string[], number, RegExp][] = [
+      [["--help"], 0, new RegExp(`^Usage: ${name.split("/").at(-1)}\\.ts `)],
+      [["--nosuch"], 1, /^Unknown option: --nosuch\n$/],
+      [args("x", taken), 1, /^(Invalid port|.* Invalid address: "x")\n$/],
+      [args("65536", taken), 1, /^(Invalid port|.* Invalid address: .*)\n$/],
+      [
+        args(`${target.addr.port}`, taken),
+        1,
+        new RegExp(`^Cannot listen on ${taken}: Address already in use.*\n$`),
+      ],
+    ];
+    await Promise.all(expected.map(async ([args, code, text]) => {
+      await using server = startExample(name, args, FLAGS);
+      const output = await server.output();
+      assertEquals(output.code, code);
+      // Either of the two is empty.
+      assertMatch(output.stdout + output.stderr, text);
+    }));
+  });
+
+  if (name === "behind_haproxy/server") continue; // its clients are HAProxy's
+
   Deno.test(`${name} --verbose prints where each client has connected from`, async () => {
+    // This one refuses 0, as libevent's does.
+    const freePort = name === "echo_server" ? `${getAvailablePort()}` : "0";
     using target = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     await using server = startExample(
       name,
-      ["--verbose", ...args(formatAddress(target.addr))],
-      ["--allow-net", "--allow-read", "--unstable-net"],
+      ["--verbose", ...args(freePort, formatAddress(target.addr))],
+      FLAGS,
     );
     const port = await server.port();
     for (let i = 0; i < 2; i++) {
@@ -68,25 +105,17 @@ Deno.test("formatAddress() writes addresses as one types them", () => {
   assertEquals(formatAddress({ path: "chat.sock" }), "chat.sock");
 });
 
-/** The commands in the header of a program. */
-function commands(path: string): string[] {
-  const source = Deno.readTextFileSync(new URL(path, EXAMPLES));
-  const [, block = ""] = /^ \* ```sh\n([^]*?)^ \* ```$/m.exec(source) ?? [];
-  const lines = block.replaceAll(/^ \* /gm, "").replaceAll(/\\\n\s*/g, "");
-  return lines.trimEnd().split("\n");
-}
-
 /** All that can be run, which is all that have such a header. */
 const PROGRAMS = [
   ...Object.keys(SERVERS).map((name) => `${name}.ts`),
   "rolling_restart.ts",
   "behind_haproxy/restart_under_load.ts",
-  "behind_haproxy/server.ts",
 ];
 
 Deno.test("the header of each example says how to run it in a clone, without JSR", () => {
   for (const program of PROGRAMS) {
-    const own = commands(program).filter((line) => line.includes(" task "));
+    const own = headerCommands(program)
+      .filter((line) => line.includes(" task "));
     assertMatch(own[0] ?? "", /^deno task /, program);
     for (const command of own) {
       assertMatch(command, /^(OTEL_DENO=true )?deno task example /);
@@ -102,8 +131,8 @@ Deno.test("the header of each example says how to run it in a clone, without JSR
 async function firstOutput(command: string): Promise<string> {
   // In a process group of its own, because the task starts other processes.
   const child = new Deno.Command("sh", {
-    args: ["-c", command.replace("deno", `"${Deno.execPath()}"`)],
-    cwd: new URL("..", EXAMPLES),
+    args: ["-c", withThisDeno(command)],
+    cwd: new URL("..", import.meta.url),
     env: { NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",
@@ -133,11 +162,11 @@ Deno.test(
     const names = Object.keys(SERVERS);
     const ports = names.map(() => getAvailablePort());
     const outputs = await Promise.all(names.map((name, i) => {
-      const [command = ""] = commands(`${name}.ts`);
+      const [command = ""] = headerCommands(`${name}.ts`);
       return firstOutput(onPort(ports[i]!, command));
     }));
     for (const [i, output] of outputs.entries()) {
-      assertStringIncludes(output, `:${ports[i]}\n`, names[i]);
+      assertMatch(output, new RegExp(`:${ports[i]}/?\n`), names[i]);
     }
   },
 );

@@ -169,6 +169,17 @@ export async function roundTrip(
   return new TextDecoder().decode(answer.subarray(0, length));
 }
 
+/** Everything that comes back for this, sent with a FIN after it. */
+export async function exchange(
+  conn: Deno.Conn,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  const answer = new Response(conn.readable).bytes();
+  await writeAll(conn, bytes);
+  await conn.closeWrite();
+  return await answer;
+}
+
 /** Asks an echo server something over a connection of its own. */
 export async function ask(
   to: { port: number } | Deno.UnixConnectOptions,

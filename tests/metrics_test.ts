@@ -119,23 +119,17 @@ Deno.test("metrics ends at a second signal, whoever holds it up", {
   assertEquals((await server.output()).code, 0);
 });
 
-Deno.test("metrics says what is wrong with its arguments", async () => {
-  await using help = startExample("metrics", ["--help"], []);
-  assertMatch((await help.output()).stdout, /^Usage: metrics/);
+Deno.test("metrics says what is wrong with its own arguments", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const inUse = `${taken.addr.port}`;
   for (
     const [args, message] of [
-      [[inUse], `Cannot listen on 127.0.0.1:${inUse}: Address already in use`],
       [
         ["0", "--metrics-port", inUse],
         `Cannot listen on 127.0.0.1:${inUse}: Address already in use`,
       ],
-      [["x"], "Invalid port"],
       [["--metrics-port", "x"], "Invalid port"],
       [["--workers", "0"], "Invalid --workers"],
-      [["--nosuch"], "Unknown option: --nosuch"],
-      [["1", "2"], "There is one port"],
     ] as const
   ) {
     await using server = startExample("metrics", [...args], [

@@ -453,19 +453,13 @@ Deno.test("redis_server takes its port with or without the option's name", async
 });
 
 Deno.test("redis_server says what is wrong with its arguments", async () => {
-  await using help = startExample("redis_server", ["--help"], []);
-  assertMatch((await help.output()).stdout, /^Usage: redis_server/);
-  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   for (
     const [args, message] of [
       [["--port", "x"], "Invalid port"],
       [["--port", "65536"], "Invalid port"],
-      [["x"], "Invalid port"],
       [["-1"], "Invalid port"],
       [["1", "2"], "There is one port"],
       [["--port", "1", "2"], "There is one port"],
-      [["--nosuch"], "Unknown option: --nosuch"],
-      [["--port", `${taken.addr.port}`], "Address already in use"],
     ] as const
   ) {
     await using server = startExample("redis_server", [...args]);

@@ -49,12 +49,9 @@ Deno.test("parallel_echo serves during SIGHUP, and ends with its clients", {
   assertEquals((await server.output()).code, 0);
 });
 
-Deno.test("parallel_echo says that the port is in use, and what is wrong with its arguments", async () => {
-  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = taken.addr;
+Deno.test("parallel_echo says that a number of workers is invalid", async () => {
   for (
     const [arg, message] of [
-      [`${port}`, `Cannot listen on 127.0.0.1:${port}: Address already in use`],
       ["--workers=0", "Invalid --workers"],
       ["--workers=x", "Invalid --workers"],
     ] as const

@@ -2,21 +2,15 @@
 import {
   assert,
   assertEquals,
-  assertRejects,
+  assertMatch,
   assertStringIncludes,
-  assertThrows,
 } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
-import {
-  type ConnectionCallback,
-  ConnListener,
-  type ListenerOptions,
-} from "@evconn/listener";
-import { NodeListener } from "../examples/activation/node_listener.ts";
-import { connect, connectAll, isClosed, readAll, until } from "./clients.ts";
+import { formatAddress } from "../examples/messages.ts";
+import { until } from "./clients.ts";
 import { Process, startExample } from "./example_process.ts";
-import { echo, roundTrip, writeAll } from "./faults.ts";
-import { hasEnd } from "./has_end.ts";
+import { exchange, roundTrip, writeAll } from "./faults.ts";
+import { headerCommands, withThisDeno } from "./header_commands.ts";
 import { missing } from "./missing.ts";
 
 const ENV = "--allow-env=LISTEN_PID,LISTEN_FDS";
@@ -57,14 +51,6 @@ const KEEPER = [
   ...["sh", "-c", 'for i in 1 2; do sh -c "$0" sh "$@"; done'],
   'LISTEN_PID=$$ exec "$@"',
 ];
-
-/** Everything that comes back for this, sent with a FIN after it. */
-async function exchange(conn: Deno.TcpConn, bytes: Uint8Array) {
-  const echoed = new Response(conn.readable).bytes();
-  await writeAll(conn, bytes);
-  await conn.closeWrite();
-  return await echoed;
-}
 
 Deno.test("socket activation: the client that starts the server is served", {
   ignore,
@@ -138,154 +124,47 @@ function isRunning(pid: number): boolean {
   }
 }
 
-Deno.test("socket activation: without a socket it says so", async () => {
-  const { code, stderr } = await startExample("socket_activation", [], [ENV])
-    .output();
-  assertEquals([code, stderr], [1, "Needs one socket from systemd, has 0\n"]);
-  const help = await startExample("socket_activation", ["--help"], []).output();
-  assertStringIncludes(help.stdout, "Usage: socket_activation.ts [options]");
-});
-
-// The same around a socket of this process.
-
-const ADDRESS = { host: "127.0.0.1", port: 0 };
-
-async function listen(
-  options: ListenerOptions = {},
-  callback: ConnectionCallback | null = echo,
-): Promise<ConnListener> {
-  return new ConnListener(
-    await NodeListener.listen(ADDRESS),
-    options,
-    callback,
-  );
+/** The port is written into it, and Deno's path. */
+function headerCommand(port: number): string {
+  const [command = ""] = headerCommands("socket_activation.ts");
+  return withThisDeno(command).replace(":9876 ", `:${port} `);
 }
 
-Deno.test("NodeListener: accept() gives connections in order, and rejects at the end", async () => {
-  const listener = await listen({}, null);
-  const accepts = [listener.accept(), listener.accept(), listener.accept()];
-  const clients = await connectAll(listener, 2);
-  for (const [i, client] of clients.entries()) {
-    using conn = await accepts[i]!;
-    assertEquals(conn.remoteAddr, client.localAddr);
-    assertEquals(conn.localAddr, client.remoteAddr);
+Deno.test(
+  "socket activation: the command in the header starts it, --verbose prints each client",
+  {
+    ignore,
+  },
+  async () => {
+    const port = getAvailablePort();
+    const command = `exec ${headerCommand(port)} --verbose`;
+    await using process = new Process("sh", ["-c", command]);
+    await process.errorLine(/^Listening on/);
+    for (let i = 0; i < 2; i++) {
+      using conn = await Deno.connect({ hostname: "127.0.0.1", port });
+      assertEquals(await roundTrip(conn, "hello"), "hello");
+      assertEquals(
+        await process.line(/^client/),
+        `client ${formatAddress(conn.localAddr)}`,
+      );
+    }
+    process.kill("SIGTERM");
+    assertEquals((await process.output()).code, 0);
+  },
+);
+
+Deno.test("socket activation: it says what is wrong", async () => {
+  for (
+    const [args, code, text] of [
+      [[], 1, /^Needs one socket from systemd, has 0\n$/],
+      [["--nosuch"], 1, /^Unknown option: --nosuch\n$/],
+      [["9876"], 1, /^It takes no port: systemd has opened the socket\n$/],
+      [["--help"], 0, /^Usage: socket_activation.ts \[options\]\n/],
+    ] as const
+  ) {
+    await using server = startExample("socket_activation", [...args], [ENV]);
+    const output = await server.output();
+    assertEquals(output.code, code);
+    assertMatch(output.stdout + output.stderr, text);
   }
-  await Promise.all([
-    assertRejects(() => accepts[2]!, Deno.errors.BadResource),
-    listener.close(),
-  ]);
-  clients.forEach((client) => client.close());
-});
-
-Deno.test("NodeListener: a loop over it ends when it is left", async () => {
-  const listener = await listen({}, null);
-  using client = await connect(listener);
-  for await (const conn of listener) {
-    await writeAll(conn, new Uint8Array([7]));
-    conn.close();
-    break;
-  }
-  assertEquals(
-    await new Response(client.readable).bytes(),
-    new Uint8Array([7]),
-  );
-});
-
-Deno.test("NodeListener: it is a Deno.Listener by itself, too", async () => {
-  const socket = await NodeListener.listen(ADDRESS);
-  using client = await connect(socket);
-  for await (const conn of socket) {
-    assertEquals(conn.remoteAddr, client.localAddr);
-    conn.close();
-    assertThrows(() => conn.close(), Deno.errors.BadResource);
-    await assertRejects(() => conn.read(new Uint8Array(1)));
-    queueMicrotask(() => socket.close()); // while the loop waits
-  }
-  assertThrows(() => socket.close(), Deno.errors.BadResource);
-  await assertRejects(() => socket.accept(), Deno.errors.BadResource);
-  assertEquals(await isClosed(client), true);
-});
-
-Deno.test("NodeListener: connections keep half-close, through streams as well", async () => {
-  await using listener = await listen({}, async (conn) => {
-    const text = await new Response(conn.readable).text().catch(String);
-    assertEquals(text, "hello");
-  });
-  const client = await connect(listener);
-  await writeAll(client, new TextEncoder().encode("hello"));
-  await client.closeWrite();
-  assertEquals(await readAll(client), ""); // closed, as Deno's readable does
-  listener.setCallback((conn) => conn.readable.pipeTo(conn.writable));
-  const bytes = crypto.getRandomValues(new Uint8Array(65536));
-  assertEquals(await exchange(await connect(listener), bytes), bytes);
-  listener.setCallback(async (conn) => {
-    while (await conn.read(new Uint8Array(2)) !== null);
-    await writeAll(conn, new TextEncoder().encode("all read"));
-  });
-  const answer = await exchange(await connect(listener), bytes);
-  assertEquals(new TextDecoder().decode(answer), "all read");
-  assertEquals(listener.stats.connectionErrors, 0);
-});
-
-Deno.test("NodeListener: the limits of the listener hold", async () => {
-  await using listener = await listen({
-    maxConnections: 1,
-    overflow: "reject",
-    idleTimeout: 500,
-  });
-  using first = await connect(listener);
-  assertEquals(await roundTrip(first, "hello"), "hello");
-  using second = await connect(listener);
-  assertEquals(await isClosed(second), true);
-  assertEquals(await isClosed(first), true);
-  const { rejected, timedOut, connectionErrors } = listener.stats;
-  assertEquals([rejected, timedOut, connectionErrors], [1, 1, 0]);
-});
-
-Deno.test("NodeListener: a client that reads nothing is cut off", async () => {
-  await using listener = await listen({ idleTimeout: 50 }, async (conn) => {
-    for (;;) await writeAll(conn, new Uint8Array(65536));
-  });
-  using _client = await connect(listener);
-  await until(() => listener.stats.timedOut === 1);
-  await until(() => listener.stats.active === 0);
-  assertEquals(listener.stats.connectionErrors, 0);
-});
-
-Deno.test("NodeListener: the client's address comes with the PROXY protocol", async () => {
-  await using listener = await listen(
-    { proxyProtocol: true },
-    (conn) =>
-      writeAll(conn, new TextEncoder().encode(conn.remoteAddr.hostname)),
-  );
-  const client = await connect(listener);
-  const header = "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n";
-  await writeAll(client, new TextEncoder().encode(header));
-  assertEquals(await readAll(client), "192.0.2.1");
-});
-
-Deno.test("NodeListener: a shutdown ends who waits in a read, without an error", async () => {
-  const listener = await listen();
-  using client = await connect(listener);
-  assertEquals(await roundTrip(client, "hello"), "hello");
-  const result = await listener.shutdown({ timeout: 0 });
-  await listener.finished;
-  assertEquals(result, { completed: 0, aborted: 1 });
-  assertEquals(listener.stats.connectionErrors, 0);
-  assertEquals(await isClosed(client), true);
-});
-
-Deno.test("NodeListener: who waits while the listener is paused is served later, or closed", async () => {
-  const listener = await listen();
-  listener.pause();
-  const clients = await connectAll(listener, 3);
-  listener.resume();
-  for (const client of clients) {
-    assertEquals(await roundTrip(client, "hello"), "hello");
-    client.close();
-  }
-  listener.pause();
-  const late = await connectAll(listener, 3);
-  await listener.close();
-  for (const client of late) await hasEnd(client);
 });

@@ -315,13 +315,10 @@ Deno.test("tcp_proxy ends while no target answers", async () => {
   assertEquals(await conn.read(new Uint8Array(1)), null);
 });
 
-Deno.test("tcp_proxy says what is wrong with its arguments", async () => {
-  await using help = startExample("tcp_proxy", ["--help"], []);
-  assertMatch((await help.output()).stdout, /^Usage: tcp_proxy/);
+Deno.test("tcp_proxy says what is wrong with its targets", async () => {
   for (
     const [args, message] of [
       [["0"], "No target is given"],
-      [["x", "127.0.0.1:1"], 'Invalid address: "x"'],
       [["0", "127.0.0.1:65536"], 'Invalid address: "127.0.0.1:65536"'],
       [["0", "--targets", "/nosuch"], "/nosuch"],
       [
@@ -332,7 +329,6 @@ Deno.test("tcp_proxy says what is wrong with its arguments", async () => {
         ["0", "127.0.0.1:1", "--targets="],
         "Give either targets or --targets",
       ],
-      [["--nosuch"], "Unknown option: --nosuch"],
       [["--port", "0", "127.0.0.1:1"], "Unknown option: --port"],
     ] as const
   ) {

@@ -1,10 +1,5 @@
 /** The TLS echo server, driven by openssl. */
-import {
-  assertEquals,
-  assertMatch,
-  assertRejects,
-  assertStringIncludes,
-} from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { CERTIFICATE } from "./certificate.ts";
 import { Process, run, startExample } from "./example_process.ts";
 import { roundTrip } from "./faults.ts";
@@ -148,20 +143,10 @@ Deno.test(
   },
 );
 
-Deno.test("tls_echo_server says what is wrong with its arguments", async () => {
-  await using help = startExample("tls_echo_server", ["--help"], []);
-  assertMatch((await help.output()).stdout, /^Usage: tls_echo_server/);
-  for (
-    const [args, message] of [
-      [["x"], "Invalid port"],
-      [["--nosuch"], "Unknown option: --nosuch"],
-      [["1", "2"], "There is one port"],
-      [["--cert", "/nosuch", "0"], "Cannot start on 0.0.0.0:0: No such file"],
-    ] as const
-  ) {
-    await using server = startExample("tls_echo_server", [...args], FLAGS);
-    const { code, stderr } = await server.output();
-    assertEquals(code, 1);
-    assertStringIncludes(stderr, message);
-  }
+Deno.test("tls_echo_server says that it cannot read the certificate", async () => {
+  const args = ["--cert", "/nosuch", "0"];
+  await using server = startExample("tls_echo_server", args, FLAGS);
+  const { code, stderr } = await server.output();
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "Cannot start on 0.0.0.0:0: No such file");
 });

@@ -6,7 +6,7 @@
  * deno task example examples/behind_haproxy/restart_under_load.ts
  * ```
  *
- * It ends with an error if one is. Ctrl-C ends it early, and cleanly.
+ * If one is lost, it ends with an error. Ctrl-C ends it early, and cleanly.
  *
  * @module
  */

@@ -1,21 +1,29 @@
 /**
- * An echo server for behind HAProxy: it logs who its clients are, and leaves without
+ * An echo server for behind HAProxy. It prints who its clients are, and leaves without
  * losing one of them.
  *
  * ```sh
  * deno task example examples/behind_haproxy/server.ts 9877
  * ```
  *
- * SIGTERM or Ctrl-C ends it in three steps: the health check is told "down"; when
- * HAProxy sends nobody here any more, the listener shuts down; when the last client
- * has gone, the process ends. A second signal ends it at once.
+ * Whoever comes past HAProxy is turned away. `README.md` says how to start both.
+ *
+ * SIGTERM or Ctrl-C ends it in three steps. The health check is told "down". When
+ * HAProxy sends nobody here any more, or has not asked for five seconds, the listener
+ * shuts down. When the last client has gone, the process ends. A second signal ends it
+ * at once.
  *
  * @module
  */
 import { listen, proxyHeader } from "@evconn/listener";
-import { formatAddress, logClient, tryTo } from "../messages.ts";
+import { fail, formatAddress, logClient, tryTo } from "../messages.ts";
 import { onEndSignal } from "../signals.ts";
 import { Health } from "./health.ts";
+
+const HELP = `Usage: server.ts [port]
+
+Sends back what HAProxy's clients send, and prints who they are. The port is 9877 if
+none is given.`;
 
 /** From where HAProxy connects. Nobody else may say who the client is. */
 const PROXY = "127.0.0.1";
@@ -31,16 +39,27 @@ async function serve(conn: Deno.TcpConn): Promise<void> {
   await conn.readable.pipeTo(conn.writable);
 }
 
-// What --verbose does elsewhere, this server does anyway.
-const port = Number(Deno.args.find((arg) => arg !== "--verbose") ?? 9877);
-const listener = tryTo(`listen on port ${port}`, () =>
+/** The port, which is all that there is: what --verbose does elsewhere happens anyway. */
+function readPort(): number {
+  const arg = Deno.args.find((arg) => arg !== "--verbose") ?? "9877";
+  if (arg === "--help") {
+    console.log(HELP);
+    Deno.exit();
+  }
+  if (arg.startsWith("--")) fail(`Unknown option: ${arg}`);
+  const port = /^\d+$/.test(arg) ? Number(arg) : NaN;
+  return port <= 65535 ? port : fail("Invalid port");
+}
+
+const hostname = "127.0.0.1", port = readPort();
+const listener = tryTo(`listen on ${hostname}:${port}`, () =>
   listen({
-    hostname: "127.0.0.1",
+    hostname,
     port,
     noDelay: true,
     proxyProtocol: (proxy) => proxy.hostname === PROXY,
   }, serve));
-console.log(`listening on ${formatAddress(listener.addr)}`);
+console.log(`Listening on ${formatAddress(listener.addr)}`);
 health.known.then(() => console.log("HAProxy sends clients"));
 
 onEndSignal((again) => {

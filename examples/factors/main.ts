@@ -1,5 +1,5 @@
 /**
- * A service that computes, on every core: it answers each number with its prime
+ * A service that computes on every core: it answers each number with its prime
  * factors. What each worker does is in `worker.ts`.
  *
  * ```sh
@@ -7,9 +7,11 @@
  * echo 1234567890123 | nc -N 127.0.0.1 9876
  * ```
  *
- * While one worker computes, the others serve whoever comes. SIGHUP replaces them.
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * While one worker computes, the others serve whoever comes. SIGHUP replaces the
+ * workers, as in `parallel_echo/`.
+ *
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */

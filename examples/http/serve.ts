@@ -1,5 +1,4 @@
 /** HTTP on a listener's connections. */
-import type { ConnectionCallback } from "@evconn/listener";
 import type { Server, ServerResponse } from "node:http";
 import { ConnStream } from "../conn_stream.ts";
 
@@ -10,7 +9,9 @@ const LAST_CALL = 1000;
  * A callback that gives each connection to a server of `node:http`, which need not
  * listen. The connection is active until it ends.
  */
-export function serveHttp(server: Server): ConnectionCallback {
+export function serveHttp(
+  server: Server,
+): (conn: Deno.TcpConn) => Promise<void> {
   // Deno takes a server that does not listen for one that has been closed, and ends
   // its keep-alive connections.
   Object.defineProperty(server, "listening", { value: true });

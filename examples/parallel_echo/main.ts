@@ -6,11 +6,11 @@
  * nc 127.0.0.1 9876
  * ```
  *
- * SIGHUP replaces the workers one after the other, so that they run what is in
+ * SIGHUP replaces the workers one after the other. The new ones run what is in
  * `worker.ts` by then. Nobody is refused meanwhile.
  *
- * Ctrl-C or SIGTERM ends it when the clients that are connected have gone; a
- * second one ends it at once.
+ * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
+ * at once.
  *
  * @module
  */
