@@ -622,8 +622,8 @@ export class ConnListener<
 }
 
 /**
- * Listens on a Unix socket. Closing it removes its file, unless somebody else has put
- * a file in its place; `AddrInUse` says what to do about one that was left behind.
+ * Listens on a Unix socket. Closing it removes its file (since Deno 2.6.7), unless
+ * somebody else has put a file in its place; `AddrInUse` says what to do about one that was left behind.
  *
  * @typeParam D The type of `data`.
  * @param options Where to listen, and the listener's options.

@@ -441,7 +441,9 @@ function show({ died, served, cpu, leaked, note }: Outcome): Cell {
   const figures = [state, `${cpu.toFixed(2)} s`, leaked];
   const text = [...figures, ...(note ? [note] : [])].join(", ");
   if (!served) return { mark: "✗ is deaf", text };
-  return { mark: note?.includes(NO_OTHER) ? "✗ is full" : "✓", text };
+  if (note?.includes(NO_OTHER)) return { mark: "✗ is full", text };
+  const [, answered, asked] = /(\d+) of (\d+) answered/.exec(note ?? "") ?? [];
+  return { mark: answered === asked ? "✓" : "✗ loses some", text };
 }
 
 async function version(
