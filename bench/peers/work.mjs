@@ -15,12 +15,12 @@ function compute(steps) {
  */
 export function newWork(us) {
   if (us === 0) return () => {};
-  let ms = Infinity; // of a batch, undisturbed
-  for (let i = 0; i < BATCHES; i++) {
+  const times = Array.from({ length: BATCHES }, () => {
     const start = performance.now();
     compute(BATCH);
-    ms = Math.min(ms, performance.now() - start);
-  }
+    return performance.now() - start;
+  });
+  const ms = times.sort((a, b) => a - b)[BATCHES / 2]; // few were disturbed
   const steps = Math.round(us / 1000 / ms * BATCH);
   return () => compute(steps);
 }

@@ -207,9 +207,8 @@ export const parallel: Scenario = async (plan) => {
     console.error("parallel is left out: redis-benchmark is not installed");
     return [];
   }
-  const count = plan.messages / 2;
   return [
-    ...await Promise.all(WORK.map((us) => messages(us, count))),
+    ...await Promise.all(WORK.map((us) => messages(us, plan.messages))),
     accepts(plan.connections),
     held(),
   ];
