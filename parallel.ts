@@ -80,7 +80,8 @@ export async function listenParallel<D = undefined>(
  * @typeParam D The type of `data`.
  * @param callback Called for each connection, as the callback of `listen()`.
  * @param options The listener's options. A limit is this worker's own.
- * @throws {TypeError} If an option is of a wrong type, or this is not a worker.
+ * @throws {TypeError} If an option is of a wrong type, this is not a worker, or it
+ * serves already.
  * @throws {RangeError} If a number is out of range.
  * @category Every core
  */

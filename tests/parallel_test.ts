@@ -66,6 +66,14 @@ Deno.test("listenParallel() rejects with what a worker throws at its start, and 
   listenAgain({ addr: { hostname: "127.0.0.1", port } });
 });
 
+Deno.test("listenParallel() rejects if a worker serves twice", async () => {
+  await assertRejects(
+    () => listenParallel(workerModule("twice"), ALL),
+    Error,
+    "this worker serves already",
+  );
+});
+
 Deno.test("listenParallel() rejects if the module is not there", async () => {
   const port = getAvailablePort();
   await assertRejects(

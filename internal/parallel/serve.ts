@@ -33,6 +33,8 @@ type Make = (
   socket: Deno.Listener<Deno.TcpConn, Deno.NetAddr>,
 ) => ConnListener;
 
+let isServing = false;
+
 /** Waits for orders, and carries them out one after the other. */
 export function serve(make: Make, callback: Callback): void {
   const scope = globalThis as unknown as Scope;
@@ -41,6 +43,10 @@ export function serve(make: Make, callback: Callback): void {
       "Cannot serve as this is not a worker: listenParallel() starts one for each core",
     );
   }
+  if (isServing) {
+    throw new TypeError("Cannot serve as this worker serves already");
+  }
+  isServing = true;
   new Serving(scope, make, callback);
 }
 
