@@ -3,6 +3,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { getAvailablePort } from "@std/net/get-available-port";
 import { Process, run } from "./example_process.ts";
 import { roundTrip } from "./faults.ts";
+import { headerCommands } from "./header_commands.ts";
 import { missing } from "./missing.ts";
 import { languages, recipe } from "./recipes.ts";
 import { TempDir } from "./temp_dir.ts";
@@ -11,6 +12,7 @@ import { TempDir } from "./temp_dir.ts";
 const RUN: Record<string, string> = {
   "The client's address behind HAProxy and nginx": "ts haproxy nginx",
   "Client certificates and SNI": "haproxy",
+  "Every core": "sh",
   "Docker": "dockerfile",
   "systemd": "ini",
   "Socket activation": "ini sh",
@@ -21,6 +23,14 @@ Deno.test("recipes: there is no block that nobody runs", () => {
   for (const [section, language] of languages()) {
     assertStringIncludes(RUN[section] ?? "ts", language, section);
   }
+});
+
+Deno.test("recipes: Every core has the command of the example, which is run there", () => {
+  const command = recipe("Every core", "sh");
+  assertEquals(
+    command.trim(),
+    headerCommands("parallel_echo/main.ts")[0],
+  );
 });
 
 /** A command that runs the echo server with Deno, on a port of its own. */
