@@ -106,8 +106,8 @@ export class ConnListener<
    * until there is one, or until somebody iterates or calls `accept()`.
    * @throws {TypeError} If the socket, an option or the callback is of a wrong
    * type, or with `LEV_OPT_DEFERRED_ACCEPT`, which is for `listen()` only.
-   * @throws {RangeError} If `flags` has unknown bits, or `maxConnections` is
-   * neither a positive integer nor `Infinity`.
+   * @throws {RangeError} If a number is out of range: `flags` has unknown bits, a limit is
+   * neither a positive integer nor `Infinity`, or a timeout is not above 0.
    * @throws {Deno.errors.NotSupported} If `noDelay` or `keepAlive` is set and the
    * transport is not TCP.
    */
@@ -683,8 +683,11 @@ export function listen<D = undefined>(
  * @returns A listener, already listening.
  * @throws {TypeError} If an option or the callback is of a wrong type, if flags
  * exclude each other, or if a flag of TCP is set for another transport.
- * @throws {RangeError} If `flags` has unknown bits, `maxConnections` is neither a
- * positive integer nor `Infinity`, or `tcpBacklog` is 0 or no integer.
+ * @throws {RangeError} If a number is out of range: `flags` has unknown bits, a limit is
+ * neither a positive integer nor `Infinity`, a timeout is not above 0, or `tcpBacklog` is
+ * 0 or no integer.
+ * @throws {Deno.errors.AddrInUse} If somebody listens there already.
+ * @throws {Deno.errors.NotCapable} Without `--allow-net`.
  * @throws {Deno.errors.NotSupported} If Deno cannot do what a flag asks for:
  * `explainFlags()` says why.
  * @category Listening

@@ -42,7 +42,8 @@ export type {
 
 /**
  * Listens on a TCP port with several workers. They share one queue of the kernel, so
- * one that is busy keeps nobody waiting, and connections are spread evenly.
+ * one that is busy keeps nobody waiting, and held connections are spread evenly, but for
+ * a moment when many come at once.
  *
  * A worker that throws what nobody catches is replaced; its own connections are lost,
  * and nobody else's. A worker in a loop that does not end cannot be stopped: the others

@@ -37,8 +37,8 @@ export type ConnectionCallback<
 
 /**
  * Told that accepting failed for a reason of the listener's own, such as too
- * many open files (`error.code === "EMFILE"`). The listener waits and tries
- * again, unless the hook closes or pauses it. Clients that go away before they
+ * many open files (`error.code === "EMFILE"`). The listener waits for 5 ms, doubled up
+ * to 1 s, and tries again, unless the hook closes or pauses it. Clients that go away before they
  * are accepted are never reported (`evconnlistener_errorcb`).
  *
  * @typeParam C The connection's type, which follows the transport.
@@ -135,7 +135,8 @@ export type RejectCallback<C extends Deno.Conn = Deno.TcpConn> = (
 
 /**
  * Options of a listener, beside those of `Deno.listen`. Each is read once, when
- * the listener is made; `null` is the same as leaving it out.
+ * the listener is made; `null` is the same as leaving it out. The two limits can be
+ * changed later, on the listener.
  *
  * @typeParam C The connection's type, which follows the transport.
  * @category Listening
@@ -172,8 +173,9 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
   /**
    * The most connections of one client address at a time, counted as in
    * `maxConnections`. An IPv4 address on an IPv6 socket counts as IPv4, and an IPv6
-   * address by its /64, which is one network. What is over it is turned away at once,
-   * whatever `overflow` says: it must not stand in others' way. Not for Unix sockets.
+   * address by its /64, which is one network. What is over it is turned away as soon as
+   * it is accepted, whatever `overflow` says: it must not stand in others' way. Not for
+   * Unix sockets.
    *
    * @default {Infinity}
    */
@@ -203,7 +205,8 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
    * How long a client may take until it is ready to be delivered, in ms: until its
    * PROXY header is complete, or, with `LEV_OPT_DEFERRED_ACCEPT`, its first byte is
    * there. It is closed then, and its place is free. With TLS, giving this option
-   * means that connections are delivered after their handshake.
+   * means that connections are delivered after their handshake; without it, a handshake
+   * may take as long as it likes.
    *
    * @default {30_000}
    */
@@ -214,6 +217,9 @@ export interface ListenerOptions<C extends Deno.Conn = Deno.TcpConn> {
    * direction begins the time anew. A callback that neither reads nor writes is not
    * idle, however long it takes. Coarse: a quarter of the time later at the most, or
    * 1 s, whichever is less.
+   *
+   * That holds for connections that are yours, too. If nobody catches what their reads
+   * and writes reject with, a client that says nothing ends the process.
    *
    * @default {Infinity}
    */

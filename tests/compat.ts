@@ -15,8 +15,8 @@
 import { TempDir } from "./temp_dir.ts";
 
 const VERSIONS = ["2.5.7", "2.6.8", "2.7.14", "2.9.6"];
-/** What a version may take, in ms: three times what is normal. */
-const PATIENCE = 180_000;
+/** What a version may take, in ms: more than twice what is normal. */
+const PATIENCE = 300_000;
 
 const ROOT = new URL("..", import.meta.url).pathname;
 const NEEDED = /^(deno\.json|\w+\.ts|(internal|tests|offline)\/.*)$/;
@@ -74,6 +74,23 @@ async function install(version: string, cwd: string): Promise<string> {
   return stdout.trim().split("\n").at(-1)!;
 }
 
+/** Runs some tests, and says which files have failed, if any. */
+async function test(
+  deno: string,
+  flags: string[],
+  files: string[],
+  cwd: string,
+) {
+  // The tests' own types are those of the newest; each worker would be checked anew.
+  const args = ["test", "-A", "--trace-leaks", "--no-check", ...flags];
+  const tests = await run(deno, [...args, ...files], cwd);
+  const failed = tests.stdout.matchAll(/ => \.\/(tests\/\w+\.ts)/g);
+  return {
+    ...tests,
+    failed: [...new Set(Array.from(failed, ([, file]) => file!))],
+  };
+}
+
 /** Says how it went with a version, and whether it went well. */
 async function check(
   version: string,
@@ -82,24 +99,27 @@ async function check(
 ): Promise<boolean> {
   const start = performance.now();
   const deno = await install(version, cwd);
-  const types = await run(
-    deno,
-    ["check", ...flags, "mod.ts", "parallel.ts"],
-    cwd,
-  );
-  // The tests' own types are those of the newest; each worker would be checked anew.
-  const args = ["test", "-A", "--trace-leaks", "--no-check", ...flags];
-  const tests = await run(deno, [...args, ...await libraryTests()], cwd);
-  const success = types.success && tests.success;
-  if (!success) console.error(types.stderr, tests.stdout, tests.stderr);
+  const entries = ["mod.ts", "parallel.ts"];
+  const types = await run(deno, ["check", ...flags, ...entries], cwd);
+  const tests = await test(deno, flags, await libraryTests(), cwd);
   const [counts] = tests.stdout.match(/\d+ passed.*(?= \()/) ?? ["no result"];
+  let result = tests.success ? "ok" : "FAILED";
+  if (tests.failed.length > 0) {
+    // Beside another version, on a busy machine, one may run out of patience.
+    console.error(tests.stdout);
+    const again = await test(deno, flags, tests.failed, cwd);
+    const files = tests.failed.join(", ");
+    if (again.success) result = `ok, with a second run of ${files}`;
+    else console.error(again.stdout, again.stderr);
+  } else if (!tests.success) console.error(tests.stdout, tests.stderr);
+  if (!types.success) console.error(types.stderr);
   const seconds = Math.round((performance.now() - start) / 1000);
   console.log(
-    `Deno ${version}: types ${types.success ? "ok" : "FAILED"}, tests ${
-      tests.success ? "ok" : "FAILED"
-    }: ${counts} (${seconds} s)`,
+    `Deno ${version}: types ${
+      types.success ? "ok" : "FAILED"
+    }, tests ${result}: ${counts} (${seconds} s)`,
   );
-  return success;
+  return types.success && result !== "FAILED";
 }
 
 await using dir = new TempDir();
@@ -110,6 +130,10 @@ await Deno.writeTextFile(`${dir.path}/deno.json`, JSON.stringify(config));
 
 const flags = Deno.args.filter((arg) => arg.startsWith("-"));
 const versions = Deno.args.filter((arg) => !arg.startsWith("-"));
-for (const version of versions.length > 0 ? versions : VERSIONS) {
-  if (!await check(version, flags, dir.path)) Deno.exitCode = 1;
-}
+const waiting = versions.length > 0 ? versions : [...VERSIONS];
+// Most of the time a test waits, so two versions at once take little more than one.
+await Promise.all([1, 2].map(async () => {
+  for (let version; (version = waiting.shift()) !== undefined;) {
+    if (!await check(version, flags, dir.path)) Deno.exitCode = 1;
+  }
+}));

@@ -44,7 +44,7 @@ Deno.test("guide: the two files of a service on every core, and their command", 
     undefined,
     dir.path,
   );
-  await service.line(/port/);
+  await service.line(/^Port/);
   const addr = { transport: "tcp" as const, hostname: "127.0.0.1", port };
   assertEquals(await readAll(await connect({ addr })), "hello\n");
 });

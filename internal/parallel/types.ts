@@ -44,7 +44,7 @@ export interface ParallelOptions<D = unknown> {
    */
   tcpBacklog?: number;
   /**
-   * How many workers there are. Each is a thread, and takes about 8 MB.
+   * How many workers there are. Each is a thread, and takes about 10 MB.
    *
    * @default {navigator.hardwareConcurrency}
    */
@@ -131,7 +131,8 @@ export interface ParallelListener extends AsyncDisposable {
    * listens, then the old one takes nobody any more, serves its connections to their
    * end, and goes. Nobody is refused or reset, and none goes unanswered.
    *
-   * @param options After how many ms the connections of an old worker are closed.
+   * @param options After how many ms the connections of an old worker are closed. Without
+   * `timeout`, it waits for as long as they stay.
    * @throws {Error} What a new worker has thrown before it listened. The old one, and
    * those after it, go on.
    */
@@ -142,7 +143,8 @@ export interface ParallelListener extends AsyncDisposable {
    * for the active connections, and ends the workers. A second call joins the first,
    * and may shorten the wait.
    *
-   * @param options How long to wait, as for one listener.
+   * @param options How long to wait, in ms, as for one listener: without `timeout`, for as
+   * long as they stay.
    * @returns How many connections completed, how many were cut off, and which workers
    * did not answer within `timeout` and 1 s more.
    */
