@@ -33,9 +33,14 @@ Deno.test("Load counts nobody who has parted, and one who has is not ahead", () 
   assertEquals(one.isAhead, false);
 });
 
-Deno.test("Load leaves out who is asleep, until it asks", () => {
+Deno.test("Load leaves out who misses five in a row, until it asks", () => {
   const [one, other] = loads(9, 0) as [Load, Load];
-  one.leaveOut();
+  for (let i = 0; i < 4; i++) one.miss();
+  assertEquals(one.isAhead, true);
+  other.ask();
+  for (let i = 0; i < 4; i++) one.miss();
+  assertEquals(one.isAhead, true);
+  one.miss();
   assertEquals(one.isAhead, false);
   other.ask();
   assertEquals(one.isAhead, true);

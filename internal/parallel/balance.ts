@@ -59,7 +59,7 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
       if (!this.#load.isAhead) break;
       const conn = await this.#socket.acceptNow();
       if (conn === undefined) continue;
-      this.#load.leaveOut();
+      this.#load.miss();
       return conn;
     }
     return await super.accept();

@@ -5,12 +5,15 @@ const FIELDS = 2;
 /** How many connections more than the least a worker may have. */
 const MAX_AHEAD = 3;
 
+/** How often somebody was in the queue whom a worker has not taken, until it is asleep. */
+const MAX_MISSED = 5;
+
 /** How busy each worker is, in memory that all of them share. */
 export class Load {
   readonly #numbers: Int32Array;
   readonly #own: number; // where this worker's are
-  /** Those that take nobody, and how many they had asked for when that was seen. */
-  readonly #asleep = new Map<number, number>();
+  /** How many connections others have missed since they have last asked for one. */
+  readonly #missed = new Map<number, { asked: number; count: number }>();
   #active = 0;
   #isHere = false;
 
@@ -73,14 +76,27 @@ export class Load {
   #isBehind(at: number): boolean {
     const active = Atomics.load(this.#numbers, at);
     if (active === NOBODY || active >= this.#active - MAX_AHEAD) return false;
-    return this.#asleep.get(at) !== Atomics.load(this.#numbers, at + 1);
+    return this.#countMissed(at) < MAX_MISSED;
   }
 
-  /** Those behind did not take who was in the queue: they are left out until they do. */
-  leaveOut(): void {
+  #countMissed(at: number): number {
+    const missed = this.#missed.get(at);
+    return missed?.asked === this.#asked(at) ? missed.count : 0;
+  }
+
+  #asked(at: number): number {
+    return Atomics.load(this.#numbers, at + 1);
+  }
+
+  /**
+   * Those behind did not take who was in the queue. Perhaps they have not come to it yet;
+   * after a few times they are asleep, and left out until they ask again.
+   */
+  miss(): void {
     for (let at = 0; at < this.#numbers.length; at += FIELDS) {
       if (!this.#isBehind(at)) continue;
-      this.#asleep.set(at, Atomics.load(this.#numbers, at + 1));
+      const count = this.#countMissed(at) + 1;
+      this.#missed.set(at, { asked: this.#asked(at), count });
     }
   }
 }
