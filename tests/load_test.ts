@@ -33,6 +33,14 @@ Deno.test("Load counts nobody who has parted, and one who has is not ahead", () 
   assertEquals(one.isAhead, false);
 });
 
+Deno.test("Load leaves out who stands back itself", () => {
+  const [one, other] = loads(9, 0) as [Load, Load];
+  other.isAway = true;
+  assertEquals(one.isAhead, false);
+  other.isAway = false;
+  assertEquals(one.isAhead, true);
+});
+
 Deno.test("Load leaves out who misses five in a row, until it asks", () => {
   const [one, other] = loads(9, 0) as [Load, Load];
   for (let i = 0; i < 4; i++) one.miss();

@@ -71,7 +71,9 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, ms);
     this.#wake = resolve;
+    this.#load.isAway = true;
     await promise;
+    this.#load.isAway = false;
     clearTimeout(timer);
   }
 

@@ -1,7 +1,10 @@
 /** Where no worker is. */
 const NOBODY = -1;
-/** What each worker tells of itself: how many it serves, and how many it has asked for. */
-const FIELDS = 2;
+/**
+ * What each worker tells of itself: how many it serves, how many it has asked for, and
+ * whether it stands back.
+ */
+const FIELDS = 3;
 /** How many connections more than the least a worker may have. */
 const MAX_AHEAD = 3;
 
@@ -54,6 +57,11 @@ export class Load {
     this.#tell();
   }
 
+  /** Tells the others whether it stands back: then they need not do so for it. */
+  set isAway(isAway: boolean) {
+    Atomics.store(this.#numbers, this.#own + 2, isAway ? 1 : 0);
+  }
+
   /** Tells the others that it takes nobody any more. */
   part(): void {
     this.#isHere = false;
@@ -76,6 +84,7 @@ export class Load {
   #isBehind(at: number): boolean {
     const active = Atomics.load(this.#numbers, at);
     if (active === NOBODY || active >= this.#active - MAX_AHEAD) return false;
+    if (Atomics.load(this.#numbers, at + 2) === 1) return false;
     return this.#countMissed(at) < MAX_MISSED;
   }
 
