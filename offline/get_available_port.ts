@@ -1,5 +1,12 @@
-/** A stand-in for `@std/net/get-available-port`, without its options. */
-export function getAvailablePort(): number {
-  using listener = Deno.listen({ port: 0 });
-  return listener.addr.port;
+/** A stand-in for `@std/net/get-available-port`. */
+export function getAvailablePort(
+  { preferredPort = 0 }: { preferredPort?: number } = {},
+): number {
+  try {
+    using listener = Deno.listen({ port: preferredPort });
+    return listener.addr.port;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    return getAvailablePort();
+  }
 }

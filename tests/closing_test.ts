@@ -1,6 +1,6 @@
 /** How a listener ends: close(), shutdown(), detach(), free(), using, a signal. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import {
   ConnListener,
   LEV_OPT_CLOSE_ON_FREE,
@@ -34,7 +34,7 @@ const untilEnd = async (conn: Deno.TcpConn) => {
 };
 
 Deno.test("close() resolves when the port can be bound again, 30 times in a row", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   for (let i = 0; i < 30; i++) {
     const listener = listen({ ...LOCAL, port }, () => {});
     await listener.close();

@@ -1,6 +1,6 @@
 /** Code that was written for `Deno.listen`, with `listen` in its place. */
 import { assertEquals, assertRejects } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import {
   ConnListener,
   LEV_OPT_DISABLED,
@@ -108,7 +108,7 @@ class Config {
   readonly #values = {
     ...LOCAL,
     ...CERTIFICATE,
-    port: getAvailablePort(),
+    port: freePort(),
     maxConnections: 3,
     flags: LEV_OPT_DISABLED,
   };

@@ -1,6 +1,6 @@
 /** examples/echo_server.ts, run as its user does. */
 import { assert, assertEquals } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { wasInQueue } from "./clients.ts";
 import { type Process, startExample } from "./example_process.ts";
 import { exchange, roundTrip } from "./faults.ts";
@@ -12,7 +12,7 @@ function start(...args: string[]): Process {
 }
 
 Deno.test("the echo server sends 8 MB back, and what was sent before the client's FIN", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   await using server = start(String(port));
   assertEquals(await server.line(), `Echoing on 0.0.0.0:${port}`);
   const bytes = new Uint8Array(8 * 1024 * 1024);
@@ -26,7 +26,7 @@ Deno.test("the echo server sends 8 MB back, and what was sent before the client'
 });
 
 Deno.test("the echo server survives a client that resets", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   await using server = start(String(port), "--hostname", "127.0.0.1");
   assertEquals(await server.line(), `Echoing on 127.0.0.1:${port}`);
   {
@@ -68,7 +68,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.test(`the echo server drains on ${signal} and exits with 0`, {
     ignore: Deno.build.os === "windows",
   }, async () => {
-    const port = getAvailablePort();
+    const port = freePort();
     await using server = start(String(port));
     await server.line();
     const conn = await Deno.connect({ ...ANSWER, port });
@@ -92,7 +92,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 Deno.test("the echo server ends at once on a second signal", {
   ignore: Deno.build.os === "windows",
 }, async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   await using server = start(String(port));
   await server.line();
   using conn = await Deno.connect({ ...ANSWER, port });
@@ -108,7 +108,7 @@ Deno.test("the echo server ends at once on a second signal", {
 
 /** Whether the server goes on serving a client after two SIGINT, and how fast they came. */
 async function interruptTwice(): Promise<{ ms: number; served: boolean }> {
-  const port = getAvailablePort();
+  const port = freePort();
   await using server = start(String(port));
   await server.line();
   using conn = await Deno.connect({ ...ANSWER, port });
@@ -146,7 +146,7 @@ Deno.test(
     ignore: Deno.build.os === "windows",
   },
   async () => {
-    const port = getAvailablePort();
+    const port = freePort();
     await using server = startExample(
       "echo_server",
       [String(port)],

@@ -1,6 +1,6 @@
 /** What all examples have in common: their options, messages, and the commands in their headers. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { formatAddress } from "../examples/messages.ts";
 import { startExample } from "./example_process.ts";
 import { headerCommands, withThisDeno } from "./header_commands.ts";
@@ -62,11 +62,11 @@ for (const [name, args] of Object.entries(SERVERS)) {
 
   Deno.test(`${name} --verbose prints where each client has connected from`, async () => {
     // This one refuses 0, as libevent's does.
-    const freePort = name === "echo_server" ? `${getAvailablePort()}` : "0";
+    const given = name === "echo_server" ? `${freePort()}` : "0";
     using target = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     await using server = startExample(
       name,
-      ["--verbose", ...args(freePort, formatAddress(target.addr))],
+      ["--verbose", ...args(given, formatAddress(target.addr))],
       FLAGS,
     );
     const port = await server.port();
@@ -160,7 +160,7 @@ Deno.test(
   },
   async () => {
     const names = Object.keys(SERVERS);
-    const ports = names.map(() => getAvailablePort());
+    const ports = names.map(() => freePort());
     const outputs = await Promise.all(names.map((name, i) => {
       const [command = ""] = headerCommands(`${name}.ts`);
       return firstOutput(onPort(ports[i]!, command));

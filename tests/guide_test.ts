@@ -1,6 +1,6 @@
 /** What `deno test --doc` cannot run of the documents: two files at once, and links. */
 import { assertEquals } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { connect, readAll } from "./clients.ts";
 import { Process } from "./example_process.ts";
 import { name, serveRegistry, version } from "./registry.ts";
@@ -22,7 +22,7 @@ const read = (path: string) => Deno.readTextFile(new URL(path, ROOT));
 Deno.test("guide: the two files of a service on every core, and their command", async () => {
   const guide = await read("docs/guide.md");
   await using dir = new TempDir();
-  const port = getAvailablePort();
+  const port = freePort();
   for (const file of ["main.ts", "worker.ts"]) {
     const [, program] = guide.split(`// ${file}\n`);
     await Deno.writeTextFile(

@@ -1,6 +1,6 @@
 /** `proxyProtocol` behind a real HAProxy. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { type ConnListener, proxyHeader } from "@evconn/listener";
 import { CERTIFICATE } from "./certificate.ts";
 import { isClosed, readAll } from "./clients.ts";
@@ -28,7 +28,7 @@ async function behindHaproxy(
   { hostname = "127.0.0.1", front = "" } = {},
 ) {
   const listener = listenBehindProxy();
-  const port = getAvailablePort();
+  const port = freePort();
   const haproxy = await Proxy.haproxy(`
     listen echo
       bind ${hostname}:${port} ${front}

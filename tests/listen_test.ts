@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import {
   ConnListener,
   LEV_OPT_BIND_IPV4_AND_IPV6,
@@ -144,7 +144,7 @@ const BAD_BIND_OPTIONS: [Record<string, unknown>, ErrorClass, string][] = [
 ];
 
 Deno.test("listen() refuses bad input before a socket is made", () => {
-  const port = getAvailablePort();
+  const port = freePort();
   using _taken = Deno.listen({ port }); // a socket made would be AddrInUse
   for (
     const [options, errorClass, message] of [

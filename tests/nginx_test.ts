@@ -1,6 +1,6 @@
 /** `proxyProtocol` behind a real nginx, with its stream module. */
 import { assertEquals } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { proxyHeader } from "@evconn/listener";
 import { readAll } from "./clients.ts";
 import { writeAll } from "./faults.ts";
@@ -24,7 +24,7 @@ for (const hostname of ["127.0.0.1", "[::1]"]) {
     ignore: noNginx || (hostname === "[::1]" && noIpv6),
     async fn() {
       await using listener = listenBehindProxy();
-      const port = getAvailablePort();
+      const port = freePort();
       await using _nginx = await Proxy.nginx(`server {
         listen ${hostname}:${port};
         proxy_pass 127.0.0.1:${listener.addr.port};
@@ -45,7 +45,7 @@ Deno.test({
   ignore: noNginx || noIpv6,
   async fn() {
     await using listener = listenBehindProxy();
-    const port = getAvailablePort();
+    const port = freePort();
     await using _nginx = await Proxy.nginx(`server {
       listen [::]:${port} ipv6only=off;
       proxy_pass 127.0.0.1:${listener.addr.port};
@@ -67,7 +67,7 @@ Deno.test({
   ignore: noNginx,
   async fn() {
     await using listener = listenBehindProxy();
-    const port = getAvailablePort();
+    const port = freePort();
     await using _nginx = await Proxy.nginx(`server {
       listen 127.0.0.1:${port} proxy_protocol;
       set_real_ip_from 127.0.0.1;

@@ -12,7 +12,7 @@ import {
   type ParallelOptions,
   serveParallel,
 } from "@evconn/listener/parallel";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { connect, connectAll, until } from "./clients.ts";
 import { HAS_LOCKS } from "./this_deno.ts";
 import {
@@ -57,7 +57,7 @@ Deno.test("listenParallel() rejects if the port is taken, by this process too", 
 });
 
 Deno.test("listenParallel() rejects with what a worker throws at its start, and leaves nothing behind", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   const error = await assertRejects(() =>
     listenParallel(workerModule("throws"), { ...ALL, port })
   );
@@ -75,7 +75,7 @@ Deno.test("listenParallel() rejects if a worker serves twice", async () => {
 });
 
 Deno.test("listenParallel() rejects if the module is not there", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   await assertRejects(
     () => listenParallel(workerModule("missing"), { ...ALL, port }),
     Error,

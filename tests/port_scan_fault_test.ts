@@ -1,6 +1,6 @@
 /** nmap against the echo server. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { ask, Program } from "./faults.ts";
 import { missing } from "./missing.ts";
 
@@ -12,7 +12,7 @@ for (const scan of [["-sT"], ["-sV", "--version-intensity", "0"]]) {
     name: `echo server survives nmap ${scan[0]}`,
     ignore: missing("nmap"),
     async fn() {
-      const port = getAvailablePort();
+      const port = freePort();
       await using server = Program.deno(
         [ECHO_SERVER, "--hostname", "127.0.0.1", `${port}`],
       );

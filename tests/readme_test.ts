@@ -6,7 +6,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { connect, connectAndReset, readAll, turns } from "./clients.ts";
 import { Process } from "./example_process.ts";
 import { missing } from "./missing.ts";
@@ -28,11 +28,12 @@ const [echo, test] = commands!.split("\n");
 
 /** Waits until somebody listens. */
 async function listening(addr: Deno.NetAddr): Promise<void> {
-  for (;;) {
+  for (const end = performance.now() + 60_000;;) {
     try {
       return (await connect({ addr })).close();
     } catch (error) {
       if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+      if (performance.now() > end) throw error;
     }
   }
 }
@@ -42,7 +43,7 @@ async function start(program: string) {
   const stack = new AsyncDisposableStack();
   const registry = stack.use(await serveRegistry());
   const dir = stack.use(new TempDir());
-  const port = getAvailablePort();
+  const port = freePort();
   const addr: Deno.NetAddr = { transport: "tcp", hostname: "127.0.0.1", port };
   const file = `${dir.path}/server.ts`;
   await Deno.writeTextFile(file, program.replace("9876", `${port}`));
@@ -155,7 +156,7 @@ Deno.test("README: the echo server starts", {
 }, async () => {
   // In a process group of its own, because npx starts the server through others.
   const child = new Deno.Command("sh", {
-    args: ["-c", `exec setsid ${echo!} ${getAvailablePort()}`],
+    args: ["-c", `exec setsid ${echo!} ${freePort()}`],
     cwd: ROOT,
     stdin: "null",
     stdout: "piped",

@@ -1,6 +1,6 @@
 /** docs/recipes.md: its commands, units and Dockerfile, run as they stand there. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { Process, run } from "./example_process.ts";
 import { roundTrip } from "./faults.ts";
 import { headerCommands } from "./header_commands.ts";
@@ -36,7 +36,7 @@ Deno.test("recipes: Every core has the command of the example, which is run ther
 /** A command that runs the echo server with Deno, on a port of its own. */
 async function serve(command: string[]): Promise<[Process, port: number]> {
   const offline = import.meta.resolve("@std/assert").startsWith("file:");
-  const port = getAvailablePort();
+  const port = freePort();
   const map = offline ? ["--import-map=offline/import_map.json"] : [];
   const [program, ...args] = command.flatMap((word, i) => {
     if (word === "9876") return String(port);

@@ -1,6 +1,6 @@
 /** docs/recipes.md: what is in front of a listener, run as it stands there. */
 import { assertEquals } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { type ConnectionCallback, listen, proxyHeader } from "@evconn/listener";
 import { tlsNames } from "../examples/behind_haproxy/tls_names.ts";
 import { readAll } from "./clients.ts";
@@ -26,7 +26,7 @@ function behind(
     port: 0,
     proxyProtocol: (proxy) => proxy.hostname === "127.0.0.1",
   }, callback);
-  const port = getAvailablePort();
+  const port = freePort();
   const config = recipe(section, language)
     .replaceAll("9877", String(listener.addr.port))
     .replaceAll(":9876", `127.0.0.1:${port}`)

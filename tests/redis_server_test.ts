@@ -7,7 +7,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { createClient } from "npm:redis@^5";
 import { Process, run, startExample } from "./example_process.ts";
 import { missing } from "./missing.ts";
@@ -32,7 +32,7 @@ async function start(): Promise<Server> {
 }
 
 async function startRealRedis(): Promise<Server> {
-  const port = getAvailablePort();
+  const port = freePort();
   const process = new Process("redis-server", [
     ...["--port", `${port}`, "--bind", "127.0.0.1", "--save", ""],
   ]);
@@ -445,7 +445,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 
 Deno.test("redis_server takes its port with or without the option's name", async () => {
   for (const option of [[], ["--port"]]) {
-    const port = getAvailablePort();
+    const port = freePort();
     await using server = startExample("redis_server", [...option, `${port}`]);
     assertEquals(await server.line(), `Serving on 127.0.0.1:${port}`);
     assertEquals(await exchange(port, "PING\r\nQUIT\r\n"), "+PONG\r\n+OK\r\n");

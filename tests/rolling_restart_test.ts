@@ -6,7 +6,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { Program } from "./faults.ts";
 
 const EXAMPLE =
@@ -27,7 +27,7 @@ Deno.test({
   name: "rolling_restart.ts serves while the server is replaced",
   ignore: Deno.build.os !== "linux",
   async fn() {
-    const port = getAvailablePort();
+    const port = freePort();
     await using example = run("--port", `${port}`, "--restarts", "3");
     const shutdown = figures(await example.lineAfter("shutdown(): "));
     const close = figures(await example.lineAfter("close(): "));
@@ -47,7 +47,7 @@ Deno.test({
   name: "rolling_restart.ts ends cleanly when it is interrupted",
   ignore: Deno.build.os !== "linux",
   async fn() {
-    const port = getAvailablePort();
+    const port = freePort();
     const options = ["--restarts", "1000000", "--verbose"];
     await using example = run("--port", `${port}`, ...options);
     await connects(port);

@@ -5,7 +5,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { formatAddress } from "../examples/messages.ts";
 import { until } from "./clients.ts";
 import { Process, startExample } from "./example_process.ts";
@@ -23,7 +23,7 @@ interface Activated extends AsyncDisposable {
 
 /** Opens the socket. The program itself is started by the first client. */
 async function activate(...command: string[]): Promise<Activated> {
-  const port = getAvailablePort();
+  const port = freePort();
   const process = new Process("systemd-socket-activate", [
     ...["--setenv=NO_COLOR=1", "--setenv=DENO_DIR"],
     ...["--listen", `127.0.0.1:${port}`, ...command],
@@ -136,7 +136,7 @@ Deno.test(
     ignore,
   },
   async () => {
-    const port = getAvailablePort();
+    const port = freePort();
     const command = `exec ${headerCommand(port)} --verbose`;
     await using process = new Process("sh", ["-c", command]);
     await process.errorLine(/^Listening on/);

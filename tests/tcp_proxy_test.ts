@@ -6,7 +6,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { getAvailablePort } from "@std/net/get-available-port";
+import { freePort } from "./free_port.ts";
 import { Process, run, startExample } from "./example_process.ts";
 import { missing } from "./missing.ts";
 
@@ -101,7 +101,7 @@ Deno.test({
   ignore: NO_REDIS,
   async fn() {
     const folder = await Deno.makeTempDir();
-    const redisPort = getAvailablePort();
+    const redisPort = freePort();
     await using proxy = startExample("tcp_proxy", [
       "0",
       `127.0.0.1:${redisPort}`,
@@ -135,7 +135,7 @@ Deno.test({
   ignore: NO_REDIS,
   async fn() {
     const folder = await Deno.makeTempDir();
-    const redisPort = getAvailablePort();
+    const redisPort = freePort();
     await using proxy = startExample("tcp_proxy", [
       "0",
       `127.0.0.1:${redisPort}`,
@@ -172,7 +172,7 @@ Deno.test({
     "tcp_proxy leaves clients in the kernel's queue while no target answers",
   ignore: missing("ss"),
   async fn() {
-    const targetPort = getAvailablePort();
+    const targetPort = freePort();
     await using proxy = startExample("tcp_proxy", [
       "0",
       `127.0.0.1:${targetPort}`,
@@ -220,7 +220,7 @@ Deno.test({
 Deno.test("tcp_proxy takes targets in turn and passes over those that do not answer", async () => {
   await using a = startTarget("A");
   await using b = startTarget("B");
-  const dead = `127.0.0.1:${getAvailablePort()}`;
+  const dead = `127.0.0.1:${freePort()}`;
   await using proxy = startExample("tcp_proxy", [
     "0",
     address(a),
@@ -303,7 +303,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 }
 
 Deno.test("tcp_proxy ends while no target answers", async () => {
-  const dead = `127.0.0.1:${getAvailablePort()}`;
+  const dead = `127.0.0.1:${freePort()}`;
   await using proxy = startExample("tcp_proxy", ["0", dead]);
   using conn = await Deno.connect({
     hostname: "127.0.0.1",
