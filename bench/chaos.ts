@@ -19,13 +19,18 @@ import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { parseArgs } from "@std/cli/parse-args";
 import { ProgressBar } from "@std/cli/unstable-progress-bar";
 import net from "node:net";
-import { until } from "../tests/clients.ts";
-import { descriptors, echo, roundTrip, writeAll } from "../tests/faults.ts";
+import { until } from "../tests/helpers/clients.ts";
+import {
+  descriptors,
+  echo,
+  roundTrip,
+  writeAll,
+} from "../tests/helpers/faults.ts";
 import {
   connectFrom,
   HAS_MANY_ADDRESSES,
   headerOf,
-} from "../tests/peer_clients.ts";
+} from "../tests/helpers/peer_clients.ts";
 
 const HELP = `Usage: chaos.ts [options]
 

@@ -21,7 +21,7 @@ import {
   Program,
   roundTrip,
   writeAll,
-} from "../tests/faults.ts";
+} from "../tests/helpers/faults.ts";
 import { table, write } from "./survival_table.ts";
 
 /** Measured on two cores; most of it is waiting, which is part of the faults. */

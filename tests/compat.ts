@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { TempDir } from "./temp_dir.ts";
+import { TempDir } from "./helpers/temp_dir.ts";
 
 const VERSIONS = ["2.5.7", "2.6.8", "2.7.14", "2.9.6"];
 /** What a version may take, in ms: more than twice what is normal. */
@@ -26,15 +26,20 @@ const NEEDED = /^(deno\.json|\w+\.ts|(internal|tests|offline)\/.*)$/;
  * package as it is published, other servers, and loads that take a minute each.
  */
 const ABOUT_MORE =
-  /\.\.\/(examples|bench)\/|"npm:|"\.\/(example_process|proxies|registry)\.ts|"run\.ts"|Program\.(deno|limited)\(|missing\("cc"\)/;
+  /\.\.\/(examples|bench)\/|"npm:|\/(example_process|proxies|registry|run)\.ts"|Program\.(deno|limited)\(|missing\("cc"\)/;
+const MORE_FILES =
+  /^tests\/(faults|programs|helpers|docs\/recipes)|\/fault_test/;
 
 /** The tests of the library itself. */
-async function libraryTests(): Promise<string[]> {
+async function libraryTests(folder = "tests"): Promise<string[]> {
   const found: string[] = [];
-  for await (const { name } of Deno.readDir(`${ROOT}tests`)) {
-    if (!name.endsWith("_test.ts") || /^recipes|_fault_/.test(name)) continue;
-    const text = await Deno.readTextFile(`${ROOT}tests/${name}`);
-    if (!ABOUT_MORE.test(text)) found.push(`tests/${name}`);
+  for await (const { name, isDirectory } of Deno.readDir(ROOT + folder)) {
+    const path = `${folder}/${name}`;
+    if (MORE_FILES.test(path)) continue;
+    if (isDirectory) found.push(...await libraryTests(path));
+    if (!name.endsWith("_test.ts")) continue;
+    const text = await Deno.readTextFile(ROOT + path);
+    if (!ABOUT_MORE.test(text)) found.push(path);
   }
   return found.sort();
 }
@@ -84,7 +89,7 @@ async function test(
   // The tests' own types are those of the newest; each worker would be checked anew.
   const args = ["test", "-A", "--trace-leaks", "--no-check", ...flags];
   const tests = await run(deno, [...args, ...files], cwd);
-  const failed = tests.stdout.matchAll(/ => \.\/(tests\/\w+\.ts)/g);
+  const failed = tests.stdout.matchAll(/ => \.\/(tests\/[\w/]+\.ts)/g);
   return {
     ...tests,
     failed: [...new Set(Array.from(failed, ([, file]) => file!))],

@@ -4,12 +4,12 @@
  * is loaded has scrolled away by then.
  *
  * ```sh
- * deno run -A tests/run.ts -A --doc tests/haproxy_test.ts
+ * deno run -A tests/run.ts -A --doc tests/proxy/haproxy_test.ts
  * ```
  *
  * @module
  */
-import { LEFT_OUT_FILE } from "./missing.ts";
+import { LEFT_OUT_FILE } from "./helpers/missing.ts";
 
 const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
   ? ["SIGINT"]

@@ -1,0 +1,46 @@
+/** What the bench says about itself. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { Program } from "../helpers/faults.ts";
+
+const at = (file: string) => new URL(`../../bench/${file}`, import.meta.url);
+
+/** Runs a program of the bench to its end. */
+async function runBench(file: string, ...args: string[]) {
+  await using program = Program.deno([at(file).pathname, ...args]);
+  const lines: string[] = [];
+  const { code } = await program.status;
+  for (;;) {
+    const line = await program.line().catch(() => undefined);
+    if (line === undefined) break;
+    lines.push(line);
+  }
+  return { code, stdout: lines.join("\n"), stderr: program.stderr };
+}
+
+Deno.test("bench: a peer that does not exist is an error that names those that do", async () => {
+  const { code, stdout, stderr } = await runBench(
+    "main.ts",
+    "accept",
+    "--peers",
+    "callback,nope",
+  );
+  assertEquals([code, stdout], [1, ""]);
+  assertStringIncludes(stderr, "Unknown peer: nope\n");
+  assertStringIncludes(stderr, "listen, callback\n");
+});
+
+Deno.test({
+  name: "bench: --short says that its ratios mean nothing",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const args = ["shutdown", "--short", "--peers", "callback"];
+    const { code, stdout, stderr } = await runBench("main.ts", ...args);
+    assertEquals(code, 0, stderr);
+    assertStringIncludes(stdout, "ratios mean nothing");
+  },
+});
+
+Deno.test("survival: --help says how long it takes", async () => {
+  const { stdout } = await runBench("survival.ts", "--help");
+  assertStringIncludes(stdout, "Takes about four minutes.");
+});

@@ -1,0 +1,126 @@
+/** docs/recipes.md: what is in front of a listener, run as it stands there. */
+import { assertEquals } from "@std/assert";
+import { freePort } from "../helpers/free_port.ts";
+import { type ConnectionCallback, listen, proxyHeader } from "@evconn/listener";
+import { tlsNames } from "../../examples/behind_haproxy/tls_names.ts";
+import { readAll } from "../helpers/clients.ts";
+import { Process, run } from "../helpers/example_process.ts";
+import { writeAll } from "../helpers/faults.ts";
+import { missing } from "../helpers/missing.ts";
+import { missingNginxStream, Proxy } from "../helpers/proxies.ts";
+import { recipe } from "../helpers/recipes.ts";
+import { TempDir } from "../helpers/temp_dir.ts";
+
+const KEY = "tests/testdata/localhost.key";
+const CERT = "tests/testdata/localhost.crt";
+const text = (what: string) => new TextEncoder().encode(what);
+
+/** The recipe's listener, and its configuration with ports that are free. */
+function behind(
+  section: string,
+  language: string,
+  callback: ConnectionCallback,
+) {
+  const listener = listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    proxyProtocol: (proxy) => proxy.hostname === "127.0.0.1",
+  }, callback);
+  const port = freePort();
+  const config = recipe(section, language)
+    .replaceAll("9877", String(listener.addr.port))
+    .replaceAll(":9876", `127.0.0.1:${port}`)
+    .replaceAll("listen 9876", `listen 127.0.0.1:${port}`);
+  return { listener, port, config };
+}
+
+for (
+  const [language, start, ignore] of [
+    ["haproxy", Proxy.haproxy, missing("haproxy")],
+    ["nginx", Proxy.nginx, missingNginxStream()],
+  ] as const
+) {
+  Deno.test(`recipes: ${language} tells the client's address`, {
+    ignore,
+  }, async () => {
+    const section = "The client's address behind HAProxy and nginx";
+    const { listener, port, config } = behind(
+      section,
+      language,
+      (conn) => writeAll(conn, text(JSON.stringify(conn.remoteAddr))),
+    );
+    await using _listener = listener;
+    await using _proxy = await start(config);
+    const client = await Deno.connect({ hostname: "127.0.0.1", port });
+    const { localAddr } = client;
+    assertEquals(JSON.parse(await readAll(client)), { ...localAddr });
+  });
+}
+
+/** A certificate for a client, by which it is known. */
+async function clientCertificate(folder: string): Promise<string> {
+  const pem = `${folder}/client.pem`;
+  const { code, stderr } = await run("openssl", [
+    ...["req", "-x509", "-newkey", "ec", "-pkeyopt"],
+    ...["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+    ...[
+      "-subj",
+      "/CN=mallory",
+      "-keyout",
+      pem,
+      "-out",
+      `${folder}/clients.pem`,
+    ],
+  ]);
+  assertEquals(code, 0, stderr);
+  return pem;
+}
+
+/** What a TLS client is told that wants a name and has a certificate, or none. */
+async function askWithTls(port: number, ...args: string[]): Promise<string> {
+  await using client = new Process("openssl", [
+    ...["s_client", "-quiet", "-connect", `127.0.0.1:${port}`],
+    ...["-CAfile", CERT, "-servername", "localhost", ...args],
+  ]);
+  return (await client.output()).stdout;
+}
+
+Deno.test(
+  "recipes: HAProxy asks for certificates, and tells who the client is",
+  {
+    ignore: missing("haproxy", "openssl"),
+  },
+  async () => {
+    await using folder = new TempDir();
+    const { listener, port, config } = behind(
+      "Client certificates and SNI",
+      "haproxy",
+      (conn) =>
+        writeAll(conn, text(JSON.stringify(tlsNames(proxyHeader(conn)!)))),
+    );
+    await using _listener = listener;
+    const key = await clientCertificate(folder.path);
+    const server = await Deno.readTextFile(CERT) + await Deno.readTextFile(KEY);
+    await Deno.writeTextFile(`${folder.path}/server.pem`, server);
+    await using _haproxy = await Proxy.haproxy(
+      config.replaceAll(/(server|clients)\.pem/g, `${folder.path}/$&`),
+    );
+    const args = ["-cert", `${folder.path}/clients.pem`, "-key", key];
+    assertEquals(JSON.parse(await askWithTls(port, ...args)), {
+      serverName: "localhost",
+      commonName: "mallory",
+    });
+    assertEquals(await askWithTls(port), "");
+    assertEquals(listener.stats.accepted, 1);
+  },
+);
+
+Deno.test("tlsNames() leaves out what the header does not have", () => {
+  const proxy = { transport: "tcp", hostname: "192.0.2.1", port: 1 } as const;
+  const names = (...tlvs: { type: number; value: Uint8Array }[]) =>
+    tlsNames({ version: 2, command: "PROXY", proxy, tlvs });
+  assertEquals(names(), {});
+  assertEquals(names({ type: 0x20, value: new Uint8Array(4) }), {});
+  const short = new Uint8Array([1, 0, 0, 0, 0, 0x22, 0, 9, 97]);
+  assertEquals(names({ type: 0x20, value: short }), { commonName: "a" });
+});

@@ -1,0 +1,121 @@
+/** A process that runs out of descriptors: 64 of them, and 200 clients. */
+import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
+import { until } from "../helpers/clients.ts";
+import {
+  ask,
+  cpuSeconds,
+  FAULTS,
+  Program,
+  roundTrip,
+} from "../helpers/faults.ts";
+
+/** The clients of a server that has descriptors for some of them only. */
+class Crowd implements Disposable {
+  readonly conns: Deno.TcpConn[] = [];
+  readonly answers: Promise<string>[] = [];
+  /** Connections are accepted in order, so this is the first one in the queue. */
+  answered = 0;
+  #left = 0;
+
+  async come(port: number): Promise<void> {
+    for (let i = 0; i < 200; i++) {
+      const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+      const answer = roundTrip(conn, `client ${i}`);
+      answer.then(() => this.answered++, () => {}); // who awaits it is told
+      this.conns.push(conn);
+      this.answers.push(answer);
+    }
+  }
+
+  /** The first one leaves. Says how many ms the next in the queue waits for it. */
+  async leave(): Promise<number> {
+    const next = this.answered;
+    const start = performance.now();
+    this.conns[this.#left++]!.close();
+    assertEquals(await this.answers[next], `client ${next}`);
+    return performance.now() - start;
+  }
+
+  /** All leave, each as soon as it has its answer. */
+  async leaveAll(): Promise<void> {
+    for (; this.#left < this.conns.length; this.#left++) {
+      assertEquals(await this.answers[this.#left], `client ${this.#left}`);
+      this.conns[this.#left]!.close();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const conn of this.conns) conn[Symbol.dispose]();
+  }
+}
+
+/** The CPU time in s that a process burns in two seconds. */
+async function burnedInTwoSeconds(pid: number): Promise<number> {
+  const before = cpuSeconds(pid);
+  // Not a wait for an event: the two seconds are what is measured.
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  return cpuSeconds(pid) - before;
+}
+
+/** Waits until eight tries in a row have failed: the next wait is at least 640 ms. */
+async function longWaits(server: Program, accepted: number): Promise<void> {
+  for (let failures = 0; failures < 8;) {
+    const line = await server.lineAfter("error EMFILE after ");
+    if (line === `${accepted}`) failures++;
+  }
+}
+
+for (const told of ["hook", "console"]) {
+  Deno.test({
+    name:
+      `listen() waits without spinning when descriptors are gone, and tells the ${told}`,
+    ignore: Deno.build.os !== "linux",
+    async fn() {
+      await using server = Program.deno([FAULTS, "serve", told], 64);
+      const port = Number(await server.lineAfter("port "));
+      using crowd = new Crowd();
+      await crowd.come(port);
+      await crowd.answers[0];
+      assertLess(await burnedInTwoSeconds(server.pid), 0.3);
+      assertLess(crowd.answered, 64);
+
+      if (told === "hook") {
+        // The best of several: a busy machine may be late, but not each time.
+        let waited = Infinity;
+        for (let tries = 0; tries < 5 && waited >= 100; tries++) {
+          await longWaits(server, crowd.answered);
+          waited = await crowd.leave();
+        }
+        assertLess(waited, 100);
+      }
+      await crowd.leaveAll();
+      assertEquals(await ask({ port }, "afterwards"), "afterwards");
+
+      server.kill("SIGTERM");
+      assertEquals((await server.status).code, 0);
+      if (told === "hook") assertEquals(server.stderr, "");
+      else assertStringIncludes(server.stderr, "trying again: EMFILE");
+    },
+  });
+}
+
+Deno.test({
+  name: "listen() without a hook warns once while descriptors stay gone",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using server = Program.deno([FAULTS, "serve"], 64);
+    const port = Number(await server.lineAfter("port "));
+    const conns: Deno.TcpConn[] = [];
+    for (let i = 0; i < 100; i++) {
+      conns.push(await Deno.connect({ hostname: "127.0.0.1", port }));
+    }
+    await until(() => server.stderr !== "");
+    // Enough for several more tries, and every one of them fails.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    server.kill();
+    await server.status;
+    const warnings = server.stderr.split("\n").filter((line) => line !== "");
+    assertEquals(warnings.length, 1, server.stderr);
+    for (const conn of conns) conn.close();
+  },
+});
