@@ -2,15 +2,15 @@
  * The connection listener: {@linkcode listen}, {@linkcode listenTls} and the
  * {@linkcode ConnListener} that both of them make.
  *
- * When a connection is accepted, and when not, is in `internal/acceptor.ts`. Here is
+ * When a connection is accepted, and when not, is in `internal/accept/acceptor.ts`. Here is
  * what becomes of it.
  *
  * @module
  */
-import { Acceptor } from "./internal/acceptor.ts";
-import { formatAddr } from "./internal/addr.ts";
+import { Acceptor } from "./internal/accept/acceptor.ts";
+import { formatAddr } from "./internal/util/addr.ts";
 import { Ending } from "./internal/ending.ts";
-import { OwnHolds } from "./internal/own_holds.ts";
+import { OwnHolds } from "./internal/accept/own_holds.ts";
 import { Service } from "./internal/service.ts";
 import {
   applyFlags,
@@ -23,8 +23,8 @@ import {
   readOnce,
   Settings,
 } from "./internal/settings.ts";
-import { Socket } from "./internal/socket.ts";
-import { stagesAround } from "./internal/stages.ts";
+import { Socket } from "./internal/accept/socket.ts";
+import { stagesAround } from "./internal/accept/stages.ts";
 import type {
   AcceptErrorCallback,
   ConnectionCallback,
@@ -33,7 +33,7 @@ import type {
   ShutdownOptions,
   ShutdownResult,
 } from "./internal/types.ts";
-import { explainAddrInUse } from "./internal/unix_socket.ts";
+import { explainAddrInUse } from "./internal/accept/socket_file.ts";
 import { LEV_OPT_CLOSE_ON_FREE, LEV_OPT_DISABLED } from "./flags.ts";
 
 export type {
@@ -48,7 +48,7 @@ export type {
   ShutdownOptions,
   ShutdownResult,
 } from "./internal/types.ts";
-export { proxyHeader } from "./internal/proxy_protocol.ts";
+export { proxyHeader } from "./internal/proxy/on_conn.ts";
 
 // deno-lint-ignore no-explicit-any
 type AnyCallback<C extends Deno.Conn> = ConnectionCallback<C, any>;

@@ -1,7 +1,7 @@
-import { caughtUp } from "./event_loop.ts";
+import { caughtUp } from "./util/event_loop.ts";
 import type { Parts } from "./ending.ts";
-import type { Stage } from "./stage.ts";
-import { within } from "./within.ts";
+import type { Stage } from "./accept/stage.ts";
+import { within } from "./util/within.ts";
 
 /** How long descriptors may be missing before the queue is given up, in ms. */
 const MAX_PATIENCE = 1000;

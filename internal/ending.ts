@@ -1,10 +1,10 @@
-import type { Acceptor } from "./acceptor.ts";
-import { dispose } from "./conns.ts";
-import { Deadline } from "./deadline.ts";
+import type { Acceptor } from "./accept/acceptor.ts";
+import { dispose } from "./conn/close.ts";
+import { Deadline } from "./util/deadline.ts";
 import { drain } from "./drain.ts";
 import type { Service } from "./service.ts";
-import type { Socket } from "./socket.ts";
-import type { Stage } from "./stage.ts";
+import type { Socket } from "./accept/socket.ts";
+import type { Stage } from "./accept/stage.ts";
 import type { ShutdownResult } from "./types.ts";
 
 /** What a listener is made of. */

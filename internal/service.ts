@@ -1,22 +1,22 @@
 import type { ConnListener } from "../listener.ts";
-import type { Acceptor, Owner } from "./acceptor.ts";
-import { ActiveConns } from "./active_conns.ts";
-import { formatAddr } from "./addr.ts";
-import { close, dispose, handshakeFailure } from "./conns.ts";
+import type { Acceptor, Owner } from "./accept/acceptor.ts";
+import { ActiveConns } from "./conn/active_conns.ts";
+import { formatAddr } from "./util/addr.ts";
+import { close, dispose, handshakeFailure } from "./conn/close.ts";
 import {
   errorCode,
   isCancelled,
   isPeerGoneWhileServed,
   isSame,
   toError,
-} from "./failures.ts";
-import { callHook, isPromise, print } from "./hooks.ts";
-import { LastLines } from "./last_lines.ts";
-import { Peers } from "./peers.ts";
-import { Queue } from "./queue.ts";
+} from "./util/failures.ts";
+import { callHook, isPromise, print } from "./util/hooks.ts";
+import { LastLines } from "./conn/last_lines.ts";
+import { Peers } from "./conn/peers.ts";
+import { Queue } from "./util/queue.ts";
 import type { Settings } from "./settings.ts";
-import type { Stage } from "./stage.ts";
-import type { Host } from "./stages.ts";
+import type { Stage } from "./accept/stage.ts";
+import type { Host } from "./accept/stages.ts";
 import type {
   AcceptErrorCallback,
   ConnectionCallback,

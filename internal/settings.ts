@@ -11,7 +11,7 @@ import {
   LEV_OPT_REUSEABLE_PORT,
 } from "../flags.ts";
 import type { ConnListener } from "../listener.ts";
-import { canonicalIpv6 } from "./ip_address.ts";
+import { canonicalIpv6 } from "./util/ip_address.ts";
 import type {
   AcceptErrorCallback,
   ConnectionErrorCallback,

@@ -1,7 +1,7 @@
 import type { ConnListener } from "../../listener.ts";
-import { nextTurn } from "../event_loop.ts";
-import { isPromise } from "../hooks.ts";
-import { Stage } from "../stage.ts";
+import { nextTurn } from "../util/event_loop.ts";
+import { isPromise } from "../util/hooks.ts";
+import { Stage } from "../accept/stage.ts";
 import type { ConnectionCallback } from "../types.ts";
 import type { Load } from "./load.ts";
 import type { SharedSocket } from "./shared_socket.ts";

@@ -2,7 +2,7 @@
  * What the parent and its workers say to each other. The parent gives orders, and each
  * is answered once it is carried out. Besides, a worker reports what happens in it.
  */
-import { errorCode, toError } from "../failures.ts";
+import { errorCode, toError } from "../util/failures.ts";
 import type { ListenerStats, ShutdownResult } from "../types.ts";
 import type { ParallelMode } from "./types.ts";
 

@@ -1,6 +1,6 @@
 /** What a worker does: it carries out the orders of its parent. */
 import type { ConnListener } from "../../listener.ts";
-import { nextTurn } from "../event_loop.ts";
+import { nextTurn } from "../util/event_loop.ts";
 import { Balance, type Callback } from "./balance.ts";
 import { Load } from "./load.ts";
 import { holdForLife } from "./life_lock.ts";

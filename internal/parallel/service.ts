@@ -1,4 +1,4 @@
-import { callHook, print } from "../hooks.ts";
+import { callHook, print } from "../util/hooks.ts";
 import { checkTimeout } from "../settings.ts";
 import { Load } from "./load.ts";
 import type { ParallelSettings } from "./options.ts";

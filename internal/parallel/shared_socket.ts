@@ -1,6 +1,6 @@
-import { isClosed } from "../failures.ts";
-import { nextTurn } from "../event_loop.ts";
-import { type Intake, Stage } from "../stage.ts";
+import { isClosed } from "../util/failures.ts";
+import { nextTurn } from "../util/event_loop.ts";
+import { type Intake, Stage } from "../accept/stage.ts";
 
 /**
  * A listening socket of which there are several for one queue of the kernel: the

@@ -1,5 +1,5 @@
 import type { ListenerStats, ShutdownResult } from "../types.ts";
-import { within } from "../within.ts";
+import { within } from "../util/within.ts";
 import { NOTHING, type Order, sum } from "./protocol.ts";
 import { PATIENCE, Thread } from "./thread.ts";
 

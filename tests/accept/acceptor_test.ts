@@ -1,7 +1,7 @@
-/** Demand, holds and parking, around a plain listener: internal/acceptor.ts. */
+/** Demand, holds and parking, around a plain listener: internal/accept/acceptor.ts. */
 import { assertEquals } from "@std/assert";
-import { Acceptor, type Owner } from "../../internal/acceptor.ts";
-import { type Intake, Stage } from "../../internal/stage.ts";
+import { Acceptor, type Owner } from "../../internal/accept/acceptor.ts";
+import { type Intake, Stage } from "../../internal/accept/stage.ts";
 import {
   connect,
   connectAll,

@@ -1,7 +1,7 @@
-/** The stage that turns connections away, around a plain listener: internal/gate.ts. */
+/** The stage that turns connections away, around a plain listener: internal/accept/gate.ts. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Gate } from "../../internal/gate.ts";
-import type { Outcome } from "../../internal/stage.ts";
+import { Gate } from "../../internal/accept/gate.ts";
+import type { Outcome } from "../../internal/accept/stage.ts";
 import {
   connect,
   connectAll,

@@ -1,7 +1,7 @@
-/** A socket that changes hands, around a plain listener: internal/socket.ts. */
+/** A socket that changes hands, around a plain listener: internal/accept/socket.ts. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { setImmediate } from "node:timers";
-import { Socket } from "../../internal/socket.ts";
+import { Socket } from "../../internal/accept/socket.ts";
 import { CERTIFICATE } from "../helpers/certificate.ts";
 import { connect, connectAll, turns } from "../helpers/clients.ts";
 import { hasEnd } from "../helpers/has_end.ts";

@@ -1,7 +1,7 @@
-/** The stage in which connections become ready, around a plain listener: internal/waiting.ts. */
+/** The stage in which connections become ready, around a plain listener: internal/accept/waiting.ts. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { Outcome } from "../../internal/stage.ts";
-import { type Step, Waiting } from "../../internal/waiting.ts";
+import type { Outcome } from "../../internal/accept/stage.ts";
+import { type Step, Waiting } from "../../internal/accept/waiting.ts";
 import {
   connect,
   connectAll,

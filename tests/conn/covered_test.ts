@@ -8,8 +8,8 @@ import {
   showAddrs,
   skipAhead,
   timeOut,
-} from "../../internal/covered.ts";
-import { Sweep } from "../../internal/sweep.ts";
+} from "../../internal/conn/covered.ts";
+import { Sweep } from "../../internal/util/sweep.ts";
 import { isClosed, readAll, turns } from "../helpers/clients.ts";
 import { writeAll } from "../helpers/faults.ts";
 import { random } from "../helpers/proxy_headers.ts";
@@ -541,7 +541,8 @@ Deno.test("a covered connection without bytes ahead can be given to Deno.serveHt
 });
 
 Deno.test("a covered connection keeps the process alive by ref() only", async () => {
-  const covered = new URL("../../internal/covered.ts", import.meta.url).href;
+  const covered =
+    new URL("../../internal/conn/covered.ts", import.meta.url).href;
   for (const [verb, shown] of [["unref", "end"], ["ref", "end\ngone"]]) {
     const { stdout, stderr, code } = await runProgram(`
       const { readAhead, showAddrs } = await import(${JSON.stringify(covered)});

@@ -6,7 +6,7 @@ import {
   type ListenerOptions,
   listenTls,
 } from "@evconn/listener";
-import { readAhead } from "../../internal/covered.ts";
+import { readAhead } from "../../internal/conn/covered.ts";
 import {
   connect,
   connectAll,

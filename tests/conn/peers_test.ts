@@ -7,7 +7,7 @@ import {
   listen,
   type ListenerOptions,
 } from "@evconn/listener";
-import { Peers } from "../../internal/peers.ts";
+import { Peers } from "../../internal/conn/peers.ts";
 import { connect, connectAll, isClosed, until } from "../helpers/clients.ts";
 import { echo } from "../helpers/faults.ts";
 import {

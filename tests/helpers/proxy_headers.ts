@@ -1,5 +1,5 @@
 /** Headers of the PROXY protocol, made without the library's help, and told. */
-import type { ParsedHeader } from "../../internal/proxy_header.ts";
+import type { ParsedHeader } from "../../internal/proxy/header.ts";
 
 /** Integers from 0 to below `limit` that are the same for the same seed (xorshift32). */
 export function random(seed: number): (limit: number) => number {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { crc32c } from "../../internal/crc32c.ts";
+import { crc32c } from "../../internal/proxy/crc32c.ts";
 import { bitwiseCrc32c, bytes, random } from "../helpers/proxy_headers.ts";
 
 // "123456789" is what every CRC is compared by; the others are in RFC 3720, B.4.

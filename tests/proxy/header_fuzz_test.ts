@@ -1,6 +1,6 @@
 /** The PROXY protocol's header: random ones, and random changes of them. */
 import { assert, assertEquals } from "@std/assert";
-import { headerLength, parseHeader } from "../../internal/proxy_header.ts";
+import { headerLength, parseHeader } from "../../internal/proxy/header.ts";
 import {
   binary,
   bytes,

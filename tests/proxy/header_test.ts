@@ -1,6 +1,6 @@
 /** The PROXY protocol's header: what is one, how long it is, and what it says. */
 import { assert, assertEquals } from "@std/assert";
-import { headerLength, parseHeader } from "../../internal/proxy_header.ts";
+import { headerLength, parseHeader } from "../../internal/proxy/header.ts";
 import {
   binary,
   bytes,

@@ -1,6 +1,6 @@
-/** A time that may be brought forward: internal/deadline.ts. A timer that stays is a leak. */
+/** A time that may be brought forward: internal/util/deadline.ts. A timer that stays is a leak. */
 import { assertEquals } from "@std/assert";
-import { Deadline } from "../../internal/deadline.ts";
+import { Deadline } from "../../internal/util/deadline.ts";
 import { turns } from "../helpers/clients.ts";
 
 /** The longest wait that a timer takes. */

@@ -6,7 +6,7 @@ import {
   missingInDecimal,
   missingInIpv4,
   missingInIpv6,
-} from "../../internal/ip_address.ts";
+} from "../../internal/util/ip_address.ts";
 import {
   bytes,
   canonical,

@@ -1,7 +1,7 @@
-/** First in, first out: internal/queue.ts, and what a listener does with it. */
+/** First in, first out: internal/util/queue.ts, and what a listener does with it. */
 import { assertEquals } from "@std/assert";
 import { listen } from "@evconn/listener";
-import { Queue } from "../../internal/queue.ts";
+import { Queue } from "../../internal/util/queue.ts";
 import { connectAll, until } from "../helpers/clients.ts";
 
 Deno.test("shift() gives what was pushed in that order", () => {

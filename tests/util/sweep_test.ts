@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Sweep } from "../../internal/sweep.ts";
+import { Sweep } from "../../internal/util/sweep.ts";
 import { until } from "../helpers/clients.ts";
 
 Deno.test("Sweep() tells of waits that are over, and not of those that were forgotten or begun anew", async () => {

@@ -1,4 +1,4 @@
-import { bytesAhead, readAhead } from "./covered.ts";
+import { bytesAhead, readAhead } from "../conn/covered.ts";
 
 /**
  * Resolves when a client has spoken, with whether it has (LEV_OPT_DEFERRED_ACCEPT).

@@ -1,4 +1,4 @@
-import { dispose } from "./conns.ts";
+import { dispose } from "./close.ts";
 
 /**
  * Connections whose callback's promise is pending, so that `shutdown()` can count

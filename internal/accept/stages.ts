@@ -1,13 +1,13 @@
 /** Which stages a listener has around its socket, and in which order. */
-import { LEV_OPT_DEFERRED_ACCEPT } from "../flags.ts";
-import { realRemoteAddr } from "./covered.ts";
+import { LEV_OPT_DEFERRED_ACCEPT } from "../../flags.ts";
+import { realRemoteAddr } from "../conn/covered.ts";
 import { firstByte } from "./first_byte.ts";
 import { Gate } from "./gate.ts";
 import { handshake } from "./handshake.ts";
-import { callHook, isPromise } from "./hooks.ts";
-import { Idle } from "./idle.ts";
-import { readProxyHeader } from "./proxy_protocol.ts";
-import type { Settings } from "./settings.ts";
+import { callHook, isPromise } from "../util/hooks.ts";
+import { Idle } from "../conn/idle.ts";
+import { readProxyHeader } from "../proxy/on_conn.ts";
+import type { Settings } from "../settings.ts";
 import type { Outcome, Stage } from "./stage.ts";
 import { setTcpOptions } from "./tcp_options.ts";
 import { type Step, Waiting } from "./waiting.ts";

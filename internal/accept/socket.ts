@@ -3,12 +3,12 @@
  * was accepted and not delivered by a listener that was detached, whether the socket
  * keeps the process alive, when its queue is empty, and when its address is free.
  */
-import { dispose } from "./conns.ts";
-import { handOn } from "./covered.ts";
-import { caughtUp, nextTurn } from "./event_loop.ts";
-import { Queue } from "./queue.ts";
+import { dispose } from "../conn/close.ts";
+import { handOn } from "../conn/covered.ts";
+import { caughtUp, nextTurn } from "../util/event_loop.ts";
+import { Queue } from "../util/queue.ts";
 import { never, Stage } from "./stage.ts";
-import { SocketFile } from "./unix_socket.ts";
+import { SocketFile } from "./socket_file.ts";
 
 /** Sockets that were detached: adopted again, they remember. */
 // deno-lint-ignore no-explicit-any

@@ -1,4 +1,4 @@
-import { isClosed, isPeerGoneBeforeAccept } from "./failures.ts";
+import { isClosed, isPeerGoneBeforeAccept } from "../util/failures.ts";
 import type { Intake, Stage } from "./stage.ts";
 
 /** The first wait after a failed accept, in ms: long enough not to spin. */

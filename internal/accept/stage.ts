@@ -2,8 +2,8 @@
  * A stage is a `Deno.Listener` around a `Deno.Listener`: its `accept()` resolves
  * with a connection that is ready for the next stage.
  */
-import { isClosed } from "./failures.ts";
-import type { RejectReason } from "./types.ts";
+import { isClosed } from "../util/failures.ts";
+import type { RejectReason } from "../types.ts";
 
 /**
  * Whom a stage is to take and give: anybody; nobody new, only those who are in it

@@ -11,7 +11,7 @@ import {
   missingInDecimal,
   missingInIpv4,
   missingInIpv6,
-} from "./ip_address.ts";
+} from "../util/ip_address.ts";
 
 /** A piece of information that a proxy has added. The types are in section 2.2. */
 interface Tlv {

@@ -1,6 +1,6 @@
-import { dispose } from "./conns.ts";
-import { readableOf, writableOf } from "./conn_streams.ts";
-import type { Sweep } from "./sweep.ts";
+import { dispose } from "./close.ts";
+import { readableOf, writableOf } from "./streams.ts";
+import type { Sweep } from "../util/sweep.ts";
 
 /** What is read too early fits into this, in bytes: a short request whole. */
 const BUFFER_SIZE = 1024;

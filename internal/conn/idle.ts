@@ -1,6 +1,6 @@
 import { limitIdling, timeOut } from "./covered.ts";
-import { Gate } from "./gate.ts";
-import { Sweep } from "./sweep.ts";
+import { Gate } from "../accept/gate.ts";
+import { Sweep } from "../util/sweep.ts";
 
 /** The stage that lets no operation on a connection wait too long for the client. */
 export class Idle<C extends Deno.Conn, A extends Deno.Addr> extends Gate<C, A> {

@@ -6,14 +6,10 @@ import {
   showAddrs,
   shownAddrs,
   skipAhead,
-} from "./covered.ts";
-import {
-  headerLength,
-  type ParsedHeader,
-  parseHeader,
-} from "./proxy_header.ts";
-import type { Outcome } from "./stage.ts";
-import type { ProxyHeader } from "./types.ts";
+} from "../conn/covered.ts";
+import { headerLength, type ParsedHeader, parseHeader } from "./header.ts";
+import type { Outcome } from "../accept/stage.ts";
+import type { ProxyHeader } from "../types.ts";
 
 /**
  * Reads a connection's header, and lets it show its addresses from then on. More may be

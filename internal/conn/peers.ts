@@ -1,4 +1,4 @@
-import { ipv6Groups } from "./ip_address.ts";
+import { ipv6Groups } from "../util/ip_address.ts";
 
 /** How many groups of an IPv6 address one client has for itself: a /64 is one network. */
 const NETWORK_GROUPS = 4;

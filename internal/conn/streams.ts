@@ -1,5 +1,5 @@
 /** Streams such as Deno's own connections have, over `read()` and `write()`. */
-import { dispose } from "./conns.ts";
+import { dispose } from "./close.ts";
 
 /** How much is read at a time, in bytes: as much as Deno does. */
 const CHUNK_SIZE = 64 * 1024;

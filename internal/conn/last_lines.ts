@@ -1,5 +1,5 @@
-import { dispose } from "./conns.ts";
-import { isPromise, print } from "./hooks.ts";
+import { dispose } from "./close.ts";
+import { isPromise, print } from "../util/hooks.ts";
 
 /** How long a last line may take, in ms. */
 const MAX_TIME = 1000;

@@ -1,7 +1,7 @@
-import { isClosed } from "./failures.ts";
-import { Queue } from "./queue.ts";
+import { isClosed } from "../util/failures.ts";
+import { Queue } from "../util/queue.ts";
 import { type Intake, type Outcome, Stage } from "./stage.ts";
-import { Sweep } from "./sweep.ts";
+import { Sweep } from "../util/sweep.ts";
 
 /**
  * One thing to wait for, or to look at. Must not throw; what rejects says that the

@@ -6,7 +6,7 @@
  * early, addresses that are not the real ones, and the waits for the client.
  */
 import { Cover, type ShownAddrs } from "./cover.ts";
-import type { Sweep } from "./sweep.ts";
+import type { Sweep } from "../util/sweep.ts";
 
 /** What makes a subclass put its private fields on an object that is there already. */
 class Onto {
