@@ -1,16 +1,16 @@
-/** What `deno task test` says after the results: which tests were left out here. */
+/** What `deno task test` adds to `deno test`: the types, and what was left out. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { moduleFlags } from "../helpers/faults.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
 
-const RUN = new URL("../run.ts", import.meta.url).pathname;
+const RUN = new URL("../run.ts", import.meta.url).href;
 const MISSING = new URL("../helpers/missing.ts", import.meta.url).href;
 
 const SUMMARY = `Tests were left out:
   not installed: no-such-program
 `;
 
-/** Runs the file of tests as the task does. */
+/** Runs a file of tests as the task does, in a folder of its own. */
 async function runTests(source: string, ...args: string[]) {
   await using dir = new TempDir();
   const file = `${dir.path}/a_test.ts`;
@@ -18,9 +18,10 @@ async function runTests(source: string, ...args: string[]) {
     file,
     `import { missing } from ${JSON.stringify(MISSING)};\n${source}`,
   );
-  const flags = ["-A", "--no-check", ...moduleFlags()];
+  const flags = ["-A", ...moduleFlags()];
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "-q", "--no-config", RUN, ...flags, file, ...args],
+    cwd: dir.path,
     env: { NO_COLOR: "1", CI: "" },
   }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -72,4 +73,27 @@ Deno.test({
     assertStringIncludes(stdout, "waits");
     assertEquals(stderr.endsWith(SUMMARY), true, stderr);
   },
+});
+
+Deno.test("run.ts says where a type is wrong, and then runs nothing", async () => {
+  const wrong = `
+    Deno.test("does not run", () => missing(5));`;
+  const { code, stdout, stderr } = await runTests(wrong);
+  assertEquals([code, stdout], [1, ""]);
+  assertStringIncludes(stderr, "TS2345");
+  assertStringIncludes(stderr, "a_test.ts:3:45");
+  const unchecked = await runTests(wrong, "--no-check", "--filter", "another");
+  assertStringIncludes(unchecked.stdout, "1 filtered out");
+});
+
+Deno.test("run.ts checks the examples in comments", async () => {
+  const { code, stderr } = await runTests(`
+    /**
+     * \`\`\`ts
+     * const count: number = "five";
+     * \`\`\`
+     */
+    export const ignore = missing();`);
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "TS2322");
 });
