@@ -1,3 +1,5 @@
+/** What tests need beside Deno, and what is said when it is not there. */
+
 /**
  * Whether one of the programs that a test needs is not installed, for the test's
  * `ignore`. Says so, and is an error where everything has to run (CI=true).
@@ -10,9 +12,14 @@ export function missing(...programs: string[]): boolean {
 /** The environment variable with the file from which `run.ts` takes the reasons. */
 export const LEFT_OUT_FILE = "TESTS_LEFT_OUT_FILE";
 
-/** Says why tests are left out, and is an error where everything has to run. */
+/** Says which missing program leaves tests out, and is an error where everything has to run. */
 export function leaveOut(reason: string): true {
   if (Deno.env.get("CI") === "true") throw new Error(reason);
+  return noteLeftOut(reason);
+}
+
+/** Says why tests are left out, where nothing can be installed that would change it. */
+export function noteLeftOut(reason: string): true {
   const file = Deno.env.get(LEFT_OUT_FILE);
   if (file) Deno.writeTextFileSync(file, `${reason}\n`, { append: true });
   else console.warn(`Tests are left out: ${reason}`);

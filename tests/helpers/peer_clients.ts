@@ -5,6 +5,7 @@
 import { connect as nodeConnect, type Socket } from "node:net";
 import { connect } from "./clients.ts";
 import { roundTrip } from "./faults.ts";
+import { hasAddress } from "./machine.ts";
 import { bytes } from "./proxy_headers.ts";
 import { NODE_CLIENTS_CHOOSE } from "./this_deno.ts";
 
@@ -14,8 +15,8 @@ type At = { addr: Deno.NetAddr };
  * Whether all of 127.0.0.0/8 is this machine, as on Linux and Windows, and a client can
  * come from there.
  */
-export const HAS_MANY_ADDRESSES: boolean = Deno.build.os !== "darwin" &&
-  NODE_CLIENTS_CHOOSE;
+export const HAS_MANY_ADDRESSES: boolean = NODE_CLIENTS_CHOOSE &&
+  hasAddress("127.0.0.2");
 
 /** A client with a socket of node:net's, in the words of Deno's connections. */
 class NodeClient implements Disposable {

@@ -106,17 +106,6 @@ function nginxStream(): { isThere: boolean; load: string } {
   }
 }
 
-/** Whether there is no such address here, for a test's `ignore`. */
-export function missingAddress(hostname: string): boolean {
-  try {
-    Deno.listen({ hostname, port: 0 }).close();
-    return false;
-  } catch {
-    console.warn(`Tests are left out: no address ${hostname}`);
-    return true;
-  }
-}
-
 /** A listener that takes connections from a proxy on 127.0.0.1 only. */
 export function listenBehindProxy(): ConnListener {
   return listen({

@@ -5,12 +5,12 @@ import { type ConnListener, proxyHeader } from "@evconn/listener";
 import { CERTIFICATE } from "../helpers/certificate.ts";
 import { isClosed, readAll } from "../helpers/clients.ts";
 import { writeAll } from "../helpers/faults.ts";
+import { missingAddress } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
 import {
   acceptFrom,
   assertEchoes,
   listenBehindProxy,
-  missingAddress,
   Proxy,
 } from "../helpers/proxies.ts";
 import { TempDir } from "../helpers/temp_dir.ts";

@@ -4,11 +4,11 @@ import { freePort } from "../helpers/free_port.ts";
 import { proxyHeader } from "@evconn/listener";
 import { readAll } from "../helpers/clients.ts";
 import { writeAll } from "../helpers/faults.ts";
+import { missingAddress } from "../helpers/machine.ts";
 import {
   acceptFrom,
   assertEchoes,
   listenBehindProxy,
-  missingAddress,
   missingNginxStream,
   Proxy,
 } from "../helpers/proxies.ts";
