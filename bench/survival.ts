@@ -38,8 +38,8 @@ Options:
   --save        Put it with its figures there in bench/survival.md
   --help        Show this and exit`;
 
-const SERVER = new URL("survival_server.mjs", import.meta.url).pathname;
-const RESULTS = new URL("survival.md", import.meta.url).pathname;
+const SERVER = `${import.meta.dirname}/survival_server.mjs`;
+const RESULTS = `${import.meta.dirname}/survival.md`;
 
 interface Kind {
   title: string;

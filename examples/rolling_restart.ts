@@ -48,7 +48,7 @@ if (!(isCount(restarts) && isCount(clients) && clients <= 1000)) {
   fail("--restarts and --clients take a positive number, 1000 clients at most");
 }
 
-const SERVER = new URL("rolling/server.ts", import.meta.url).pathname;
+const SERVER = import.meta.resolve("./rolling/server.ts");
 const HOSTNAME = "127.0.0.1";
 
 /** How an old server is ended. */

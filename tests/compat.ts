@@ -18,7 +18,7 @@ const VERSIONS = ["2.5.7", "2.6.8", "2.7.14", "2.9.6"];
 /** What a version may take, in ms: more than twice what is normal. */
 const PATIENCE = 300_000;
 
-const ROOT = new URL("..", import.meta.url).pathname;
+const ROOT = `${import.meta.dirname}/../`;
 const NEEDED = /^(deno\.json|\w+\.ts|(internal|tests|offline)\/.*)$/;
 
 /**

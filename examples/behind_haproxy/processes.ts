@@ -1,6 +1,6 @@
 /** HAProxy and the servers behind it, as processes of their own. */
 
-const path = (name: string) => new URL(name, import.meta.url).pathname;
+const path = (name: string) => `${import.meta.dirname}/${name}`;
 
 /** A server that HAProxy sends clients to. Disposing of it kills it. */
 export class Server implements Disposable {

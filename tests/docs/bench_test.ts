@@ -2,11 +2,12 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Program } from "../helpers/faults.ts";
 
-const at = (file: string) => new URL(`../../bench/${file}`, import.meta.url);
-
 /** Runs a program of the bench to its end. */
 async function runBench(file: string, ...args: string[]) {
-  await using program = Program.deno([at(file).pathname, ...args]);
+  await using program = Program.deno([
+    import.meta.resolve(`../../bench/${file}`),
+    ...args,
+  ]);
   const lines: string[] = [];
   const { code } = await program.status;
   for (;;) {

@@ -3,7 +3,7 @@ import { assertEquals, assertGreater } from "@std/assert";
 import { chaos } from "../../bench/chaos.ts";
 import { Program } from "../helpers/faults.ts";
 
-const CHAOS = new URL("../../bench/chaos.ts", import.meta.url).pathname;
+const CHAOS = import.meta.resolve("../../bench/chaos.ts");
 
 Deno.test("chaos() finds every invariant in order", async () => {
   const report = await chaos(20, ({ rounds }) => rounds < 8);

@@ -4,8 +4,7 @@ import { freePort } from "../helpers/free_port.ts";
 import { ask, Program } from "../helpers/faults.ts";
 import { missing } from "../helpers/missing.ts";
 
-const ECHO_SERVER =
-  new URL("../../examples/echo_server.ts", import.meta.url).pathname;
+const ECHO_SERVER = import.meta.resolve("../../examples/echo_server.ts");
 
 for (const scan of [["-sT"], ["-sV", "--version-intensity", "0"]]) {
   Deno.test({

@@ -16,7 +16,7 @@ import { turns, until } from "./clients.ts";
 import { ask, echo, roundTrip, writeAll } from "./faults.ts";
 
 /** This file, as the program that it is. */
-export const CROWD: string = new URL(import.meta.url).pathname;
+export const CROWD: string = import.meta.url;
 
 const HOSTNAME = "127.0.0.1";
 

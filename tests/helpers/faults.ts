@@ -18,13 +18,12 @@ import { listen, type ListenerOptions } from "@evconn/listener";
 import { connectAndReset } from "./clients.ts";
 
 /** This file, as the program that it is. */
-export const FAULTS: string = new URL(import.meta.url).pathname;
+export const FAULTS: string = import.meta.url;
 
 /** Flags with which another Deno program finds the modules that this one uses. */
 export function moduleFlags(): string[] {
   const standIns = import.meta.resolve("@std/assert").startsWith("file:");
-  const map =
-    new URL("../../offline/import_map.json", import.meta.url).pathname;
+  const map = import.meta.resolve("../../offline/import_map.json");
   return ["--no-lock", ...(standIns ? [`--import-map=${map}`] : [])];
 }
 

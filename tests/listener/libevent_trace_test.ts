@@ -68,7 +68,7 @@ function script(seed: number): string[] {
 /** Compiles and runs the program in C. */
 async function runLibevent(lines: string[]): Promise<string[]> {
   const program = `${await Deno.makeTempDir()}/libevent_trace`;
-  const source = new URL("libevent_trace.c", import.meta.url).pathname;
+  const source = `${import.meta.dirname}/libevent_trace.c`;
   const compiled = await new Deno.Command("cc", {
     args: ["-Wall", "-o", program, source, "-levent_core"],
   }).output();

@@ -3,10 +3,9 @@ import { assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import { Program } from "../helpers/faults.ts";
 import { missing } from "../helpers/missing.ts";
 
-const EXAMPLE = new URL(
+const EXAMPLE = import.meta.resolve(
   "../../examples/behind_haproxy/restart_under_load.ts",
-  import.meta.url,
-).pathname;
+);
 
 const noHaproxy = missing("haproxy");
 

@@ -5,7 +5,7 @@ import { formatAddress } from "../../examples/messages.ts";
 import { startExample } from "../helpers/example_process.ts";
 import { headerCommands, withThisDeno } from "../helpers/header_commands.ts";
 
-const TESTDATA = new URL("../testdata/", import.meta.url).pathname;
+const TESTDATA = `${import.meta.dirname}/../testdata/`;
 const CERTIFICATE = [
   ...["--cert", `${TESTDATA}localhost.crt`],
   ...["--key", `${TESTDATA}localhost.key`],

@@ -9,8 +9,7 @@ import {
 import { freePort } from "../helpers/free_port.ts";
 import { Program } from "../helpers/faults.ts";
 
-const EXAMPLE =
-  new URL("../../examples/rolling_restart.ts", import.meta.url).pathname;
+const EXAMPLE = import.meta.resolve("../../examples/rolling_restart.ts");
 
 /** The figures of a line like "1 answered, 0 reset". */
 function figures(line: string): Record<string, number> {
