@@ -118,12 +118,12 @@ Deno.test({
   async fn() {
     await using server = Program.deno([CROWD, "starve"], 128);
     const port = Number(await server.lineAfter("port "));
-    const answers = Array.from(
-      { length: 5 },
-      () => ask({ port }, "hello").catch(() => "reset"),
+    const asked = await Promise.all(
+      Array.from({ length: 5 }, () => ask({ port }, "hello").catch(String)),
     );
-    assertEquals(await Promise.all(answers), Array(5).fill("hello"));
-    assertEquals(await server.lineAfter("completed "), "5");
+    const completed = await server.lineAfter("completed ").catch(String);
+    const expected = [Array(5).fill("hello"), "5"];
+    assertEquals([asked, completed], expected, server.stderr);
   },
 });
 
