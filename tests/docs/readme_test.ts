@@ -16,6 +16,7 @@ import {
 import { Process } from "../helpers/example_process.ts";
 import { missing } from "../helpers/missing.ts";
 import { serveRegistry } from "../helpers/registry.ts";
+import { LONG } from "../helpers/size.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
 
 const ROOT = new URL("../..", import.meta.url);
@@ -118,7 +119,8 @@ Deno.test("README: one client at a time, and the second is answered when the fir
 });
 
 Deno.test("README: a pause, and nobody is refused", async () => {
-  await using program = await start(programs[2]!);
+  const tour = programs[2]!;
+  await using program = await start(LONG ? tour : tour.replace("3000", "300"));
   assertStringIncludes(await program.server.line(), 'state: "paused"');
   const waiting = connect(program).then(readAll);
   assertStringIncludes(await program.server.line(), 'state: "listening"');

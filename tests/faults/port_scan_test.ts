@@ -3,10 +3,14 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { freePort } from "../helpers/free_port.ts";
 import { ask, Program } from "../helpers/faults.ts";
 import { missing } from "../helpers/missing.ts";
+import { LONG } from "../helpers/size.ts";
 
 const ECHO_SERVER = import.meta.resolve("../../examples/echo_server.ts");
 
-for (const scan of [["-sT"], ["-sV", "--version-intensity", "0"]]) {
+const PROBES = `${import.meta.dirname}/../testdata/nmap_service_probes`;
+const VERSIONS = LONG ? [] : ["--versiondb", PROBES];
+
+for (const scan of [["-sT"], ["-sV", ...VERSIONS]]) {
   Deno.test({
     name: `echo server survives nmap ${scan[0]}`,
     ignore: missing("nmap"),

@@ -14,6 +14,7 @@ import {
   rest,
   startMortals,
 } from "../helpers/siege.ts";
+import { size } from "../helpers/size.ts";
 
 /** A worker that ends silently is noticed where Deno has Web Locks. */
 const DEATHS = "locks" in navigator
@@ -93,8 +94,8 @@ Deno.test("memory does not grow with restarts", async () => {
     }));
     return Deno.memoryUsage().rss / 2 ** 20;
   };
-  const before = await restart(12);
-  const after = await restart(38); // 200 in all; each worker takes some 8 MB
+  const before = await restart(size(4, 12));
+  const after = await restart(size(12, 38)); // each of four workers takes some 8 MB
   await Promise.all(services.map((service) => service.shutdown()));
   assertLessOrEqual(after, before + 40);
 });

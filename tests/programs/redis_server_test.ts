@@ -46,11 +46,13 @@ async function startRealRedis(): Promise<Server> {
 
 /** One character for each byte. */
 function latin1(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  return new TextDecoder("latin1").decode(bytes);
 }
 
 function bytes(text: string): Uint8Array {
-  return Uint8Array.from(text, (char) => char.charCodeAt(0));
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
 }
 
 async function send(conn: Deno.Conn, data: Uint8Array): Promise<void> {
