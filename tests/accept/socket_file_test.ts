@@ -7,6 +7,7 @@ import {
 } from "@std/assert";
 import { ConnListener, listen } from "@evconn/listener";
 import { ask, echo } from "../helpers/faults.ts";
+import { fewDescriptors } from "../helpers/machine.ts";
 import { runProgram } from "../helpers/program.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
 import { REMOVES_UNIX_FILES } from "../helpers/this_deno.ts";
@@ -90,7 +91,8 @@ for (const state of ["accepts", "is idle"]) {
 Deno.test(
   "close() leaves alone who has taken the path of an adopted socket and is too busy to answer",
   {
-    ignore: Deno.build.os !== "linux",
+    // The queue is as long as Deno asks, and both ends of each connection are here.
+    ignore: Deno.build.os !== "linux" || fewDescriptors(1200),
   },
   async () => {
     await using dir = new TempDir();

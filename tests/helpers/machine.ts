@@ -23,7 +23,8 @@ export function shortQueue(needed: number): boolean {
   return noteLeftOut(`the kernel's queues are shorter than ${needed}`);
 }
 
-function longestQueue(): number {
+/** How many connections the kernel lets wait for an accept, however many are asked for. */
+export function longestQueue(): number {
   if (Deno.build.os === "windows") return 200; // more only for a negative backlog
   if (Deno.build.os !== "linux") return 128;
   return Number(Deno.readTextFileSync("/proc/sys/net/core/somaxconn"));

@@ -18,6 +18,7 @@ import {
   until,
   wasInQueue,
 } from "../helpers/clients.ts";
+import { fewDescriptors, shortQueue } from "../helpers/machine.ts";
 import { runProgram } from "../helpers/program.ts";
 import { osError, StandIn } from "../helpers/stand_in.ts";
 import { NODE_CLIENTS_RESET } from "../helpers/this_deno.ts";
@@ -136,7 +137,9 @@ Deno.test("shutdown() waits for active connections and counts them", async () =>
   await listener.finished;
 });
 
-Deno.test("shutdown() delivers what the kernel has completed", async () => {
+Deno.test("shutdown() delivers what the kernel has completed", {
+  ignore: shortQueue(300),
+}, async () => {
   const ports: number[] = [];
   const listener = listen(
     { ...LOCAL, flags: LEV_OPT_DISABLED },
@@ -156,7 +159,10 @@ Deno.test("shutdown() delivers what the kernel has completed", async () => {
   );
 });
 
-Deno.test("shutdown() delivers what came while the event loop was blocked", async () => {
+Deno.test("shutdown() delivers what came while the event loop was blocked", {
+  // Both ends of each connection are here.
+  ignore: fewDescriptors(3200),
+}, async () => {
   // Those who are connected speak first: that is before the new ones for Deno, too.
   const [connected, late] = [1500, 20];
   const listener = listen(LOCAL, async (conn) => {
@@ -221,7 +227,10 @@ Deno.test("shutdown() delivers what came while a new process was blocked", async
   assertEquals(stdout, "3");
 });
 
-Deno.test("shutdown() drains the queue of an adopted socket to its end", async () => {
+Deno.test("shutdown() drains the queue of an adopted socket to its end", {
+  // Both ends of each connection are here.
+  ignore: shortQueue(600) || fewDescriptors(1300),
+}, async () => {
   const socket = Deno.listen({ ...LOCAL, tcpBacklog: 1000 });
   const clients = await connectAll(socket, 600); // more than Deno's default
   const listener = new ConnListener(socket, {}, hello);
@@ -246,7 +255,7 @@ Deno.test("shutdown() drains although the last accept has failed", async () => {
 });
 
 Deno.test("shutdown() finds who waits behind many that are gone", {
-  ignore: !NODE_CLIENTS_RESET,
+  ignore: !NODE_CLIENTS_RESET || shortQueue(401),
 }, async () => {
   const listener = listen({ ...LOCAL, flags: LEV_OPT_DISABLED }, hello);
   await connectAndReset(listener, 400);
