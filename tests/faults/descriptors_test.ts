@@ -1,4 +1,4 @@
-/** A process that runs out of descriptors: 64 of them, and 200 clients. */
+/** A process that runs out of descriptors: 64 of them, and 120 clients. */
 import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { until } from "../helpers/clients.ts";
 import {
@@ -18,7 +18,7 @@ class Crowd implements Disposable {
   #left = 0;
 
   async come(port: number): Promise<void> {
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < 120; i++) {
       const conn = await Deno.connect({ hostname: "127.0.0.1", port });
       const answer = roundTrip(conn, `client ${i}`);
       answer.then(() => this.answered++, () => {}); // who awaits it is told
