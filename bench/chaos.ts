@@ -19,7 +19,7 @@ import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { parseArgs } from "@std/cli/parse-args";
 import { ProgressBar } from "@std/cli/unstable-progress-bar";
 import net from "node:net";
-import { until } from "../tests/helpers/clients.ts";
+import { isGone, until } from "../tests/helpers/clients.ts";
 import {
   descriptors,
   echo,
@@ -491,9 +491,7 @@ async function readAll(conn: Deno.TcpConn): Promise<string> {
 }
 
 function isReset(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.BrokenPipe ||
-    error instanceof Deno.errors.NotConnected;
+  return isGone(error) || error instanceof Deno.errors.NotConnected;
 }
 
 /** The heap's size after a collection, or undefined without --expose-gc. */

@@ -179,6 +179,7 @@ Deno.test("what is in flight keeps the process alive only when somebody has aske
   socket.unref();
   seen.push(watched.isAlive);
   assertEquals(seen, [false, false, false, true, false]);
+  socket.ref(); // this test waits for it
   clients.push(await connect(socket));
   closeAll([await last, ...conns, ...clients]);
 });

@@ -4,6 +4,7 @@ import { freePort } from "../helpers/free_port.ts";
 import { Process, run } from "../helpers/example_process.ts";
 import { roundTrip } from "../helpers/faults.ts";
 import { headerCommands } from "../helpers/header_commands.ts";
+import { HAS_SIGNALS } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
 import { languages, recipe } from "../helpers/recipes.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
@@ -64,12 +65,16 @@ async function assertDrains(process: Process, port: number): Promise<void> {
   assertEquals((await server.output()).code, 0);
 }
 
-Deno.test("recipes: what the Dockerfile starts serves, and drains on SIGTERM", async () => {
+Deno.test("recipes: what the Dockerfile starts serves, and drains on SIGTERM", {
+  ignore: !HAS_SIGNALS,
+}, async () => {
   const file = recipe("Docker", "dockerfile");
   await assertDrains(...await serve(JSON.parse(/^CMD (.*)$/m.exec(file)![1]!)));
 });
 
-Deno.test("recipes: what the unit starts serves, and drains on SIGTERM", async () => {
+Deno.test("recipes: what the unit starts serves, and drains on SIGTERM", {
+  ignore: !HAS_SIGNALS,
+}, async () => {
   const [, command] = /^ExecStart=(.*)$/m.exec(recipe("systemd", "ini"))!;
   await assertDrains(...await serve(command!.split(" ")));
 });

@@ -8,7 +8,7 @@ import { LONG } from "../helpers/size.ts";
 const ECHO_SERVER = import.meta.resolve("../../examples/echo_server.ts");
 
 const PROBES = `${import.meta.dirname}/../testdata/nmap_service_probes`;
-const VERSIONS = LONG ? [] : ["--versiondb", PROBES];
+const VERSIONS = LONG ? ["--version-intensity", "0"] : ["--versiondb", PROBES];
 
 for (const scan of [["-sT"], ["-sV", ...VERSIONS]]) {
   Deno.test({

@@ -45,12 +45,23 @@ export function readAll(conn: Deno.Conn): Promise<string> {
   return new Response(conn.readable).text();
 }
 
+/** Whether an error says that the peer has reset a connection: Windows has a second word for it. */
+export function isReset(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.ConnectionAborted;
+}
+
+/** Whether an error of a read or a write says that the peer has gone. */
+export function isGone(error: unknown): boolean {
+  return isReset(error) || error instanceof Deno.errors.BrokenPipe;
+}
+
 /** Whether the peer has closed or reset a connection: what its next read says. */
 export async function isClosed(conn: Deno.Conn): Promise<boolean> {
   try {
     return await conn.read(new Uint8Array(1)) === null;
   } catch (error) {
-    if (error instanceof Deno.errors.ConnectionReset) return true;
+    if (isReset(error)) return true;
     throw error;
   }
 }
@@ -60,8 +71,7 @@ export async function isClosed(conn: Deno.Conn): Promise<boolean> {
  * its queue: reset, perhaps before Deno could ask for the address.
  */
 export function wasInQueue(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.NotConnected;
+  return isReset(error) || error instanceof Deno.errors.NotConnected;
 }
 
 /** Waits for something that has no event of its own. */

@@ -1,6 +1,9 @@
 /** What a machine may lack, for a test's `ignore`. Each function here says so, with the reason. */
 import { noteLeftOut } from "./missing.ts";
 
+/** Whether a signal reaches a process. On Windows, `kill()` just ends it. */
+export const HAS_SIGNALS: boolean = Deno.build.os !== "windows";
+
 /** Whether there is no such address here. */
 export function missingAddress(hostname: string): boolean {
   return !hasAddress(hostname) && noteLeftOut(`no address ${hostname}`);

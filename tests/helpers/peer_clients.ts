@@ -3,7 +3,7 @@
  * header tells.
  */
 import { connect as nodeConnect, type Socket } from "node:net";
-import { connect } from "./clients.ts";
+import { connect, isGone } from "./clients.ts";
 import { roundTrip } from "./faults.ts";
 import { hasAddress } from "./machine.ts";
 import { bytes } from "./proxy_headers.ts";
@@ -82,6 +82,9 @@ function somethingNew(socket: Socket): Promise<void> {
 function asDenos(error: Error & { code?: string }): Error {
   const { code, message } = error;
   if (code === "ECONNRESET") return new Deno.errors.ConnectionReset(message);
+  if (code === "ECONNABORTED") {
+    return new Deno.errors.ConnectionAborted(message);
+  }
   if (code === "EPIPE") return new Deno.errors.BrokenPipe(message);
   return error;
 }
@@ -128,9 +131,4 @@ export async function isServed(conn: Deno.Conn): Promise<boolean> {
     if (isGone(error)) return false;
     throw error;
   }
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.BrokenPipe;
 }

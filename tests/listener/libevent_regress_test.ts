@@ -79,7 +79,7 @@ for (
   ]] as const
 ) {
   Deno.test(`${name}: the error callback runs and disables the listener`, async () => {
-    const socket = new StandIn(() => osError("EINVAL")); // as on a socket that does not listen
+    const socket = new StandIn(() => osError("EBADF")); // what no system says of a peer
     const counter = { count: 1 };
     const flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE | threadsafe;
     const told = Promise.withResolvers<void>();
@@ -187,7 +187,7 @@ Deno.test("disable_in_thread: another thread disables the listener while the cal
 });
 
 Deno.test("disable_in_thread_error: another thread disables it while the error callback runs", async () => {
-  const socket = new StandIn(() => osError("EINVAL"));
+  const socket = new StandIn(() => osError("EBADF"));
   const flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE | LEV_OPT_THREADSAFE;
   const listener = new ConnListener(socket, { flags }, () => {});
   const thread = disablingThread(listener);

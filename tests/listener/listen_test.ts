@@ -122,11 +122,17 @@ const BAD_BIND_OPTIONS: [Record<string, unknown>, ErrorClass, string][] = [
     Deno.errors.NotSupported,
     "LEV_OPT_BIND_IPV6ONLY is not supported with '::'",
   ],
-  [
-    { flags: LEV_OPT_BIND_IPV4_AND_IPV6, hostname: "0.0.0.0" },
-    TypeError,
-    `LEV_OPT_BIND_IPV4_AND_IPV6 needs an IPv6 address as 'hostname'`,
-  ],
+  Deno.build.os === "windows"
+    ? [
+      { flags: LEV_OPT_BIND_IPV4_AND_IPV6 },
+      Deno.errors.NotSupported,
+      "LEV_OPT_BIND_IPV4_AND_IPV6 is not supported on Windows",
+    ]
+    : [
+      { flags: LEV_OPT_BIND_IPV4_AND_IPV6, hostname: "0.0.0.0" },
+      TypeError,
+      `LEV_OPT_BIND_IPV4_AND_IPV6 needs an IPv6 address as 'hostname'`,
+    ],
   [
     { transport: "unix", path: "/tmp/x", noDelay: true },
     Deno.errors.NotSupported,

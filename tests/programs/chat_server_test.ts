@@ -2,6 +2,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Process, startExample } from "../helpers/example_process.ts";
 import { missing } from "../helpers/missing.ts";
+import { NC_HALF_CLOSES } from "../helpers/nc.ts";
+import { addressInUse } from "../helpers/os_words.ts";
 
 const NO_NC = missing("nc");
 const NO_SOCAT = missing("socat");
@@ -14,7 +16,7 @@ Deno.test({
     const port = `${await server.port()}`;
     await using ann = new Process("nc", ["127.0.0.1", port]);
     assertEquals(await ann.line(), "You are guest 1 of 1");
-    await using bob = new Process("nc", ["-N", "127.0.0.1", port]);
+    await using bob = new Process("nc", [...NC_HALF_CLOSES, "127.0.0.1", port]);
     assertEquals(await bob.line(), "You are guest 2 of 2");
     assertEquals(await ann.line(), "guest 2 has come");
     await ann.write("hello\nBob");
@@ -92,7 +94,7 @@ Deno.test({
     await using bob = new Process("nc", ["127.0.0.1", port]);
     await bob.line(/You are/);
     // A byte from Ann is eleven for Bob.
-    await using ann = new Process("nc", ["-N", "127.0.0.1", port]);
+    await using ann = new Process("nc", [...NC_HALF_CLOSES, "127.0.0.1", port]);
     await ann.write("\n".repeat(60_000) + "the end");
     await ann.closeInput();
     assertEquals(await bob.line(/the end/), "guest 2: the end");
@@ -128,7 +130,7 @@ Deno.test("chat_server says once that it cannot listen where a file is", {
   assertEquals(code, 1);
   assertEquals(stderr.split("Cannot listen").length - 1, 1, stderr);
   assertEquals(stderr.split(path).length - 1, 1, stderr);
-  assertStringIncludes(stderr, "Address already in use");
+  assertStringIncludes(stderr, addressInUse());
   await Deno.remove(path);
 });
 

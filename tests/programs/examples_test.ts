@@ -4,6 +4,7 @@ import { freePort } from "../helpers/free_port.ts";
 import { formatAddress } from "../../examples/messages.ts";
 import { startExample } from "../helpers/example_process.ts";
 import { headerCommands, withThisDeno } from "../helpers/header_commands.ts";
+import { addressInUse } from "../helpers/os_words.ts";
 
 const TESTDATA = `${import.meta.dirname}/../testdata/`;
 const CERTIFICATE = [
@@ -46,7 +47,7 @@ for (const [name, args] of Object.entries(SERVERS)) {
       [
         args(`${target.addr.port}`, taken),
         1,
-        new RegExp(`^Cannot listen on ${taken}: Address already in use.*\n$`),
+        new RegExp(`^Cannot listen on ${taken}: ${addressInUse()}.*\n$`),
       ],
     ];
     await Promise.all(expected.map(async ([args, code, text]) => {

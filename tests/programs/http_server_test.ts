@@ -15,6 +15,7 @@ import {
   send,
   UPGRADE,
 } from "../helpers/http_clients.ts";
+import { HAS_SIGNALS } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
 
 const ENV = "--allow-env=WS_NO_BUFFER_UTIL,WS_NO_UTF_8_VALIDATE";
@@ -98,7 +99,9 @@ Deno.test("the HTTP server says 503 to a client that has too many connections", 
   await get(first);
 });
 
-Deno.test("the HTTP server survives what clients do to it", async () => {
+Deno.test("the HTTP server survives what clients do to it", {
+  ignore: !HAS_SIGNALS,
+}, async () => {
   await using server = await start();
   for (const text of [POST, `${POST}ab`, "GET / HTT"]) {
     using conn = await server.connect();
@@ -124,35 +127,46 @@ Deno.test("the HTTP server survives what clients do to it", async () => {
   assertEquals([code, stderr], [0, ""]);
 });
 
-Deno.test("the HTTP server drains: what is idle ends at once, what is busy is answered", async () => {
-  await using server = await start();
-  const idle = await server.connect();
-  await get(idle);
-  const asked = await server.connect();
-  await send(asked, POST);
-  const answering = await server.connect();
-  await send(answering, `${POST}ab`);
-  await readUntil(answering, "ab\r\n");
-  const socket = await openSocket(server);
-  const closed = closing(socket);
+Deno.test(
+  "the HTTP server drains: what is idle ends at once, what is busy is answered",
+  {
+    ignore: !HAS_SIGNALS,
+  },
+  async () => {
+    await using server = await start();
+    const idle = await server.connect();
+    await get(idle);
+    const asked = await server.connect();
+    await send(asked, POST);
+    const answering = await server.connect();
+    await send(answering, `${POST}ab`);
+    await readUntil(answering, "ab\r\n");
+    const socket = await openSocket(server);
+    const closed = closing(socket);
 
-  server.process.kill("SIGTERM");
-  assertEquals(await isClosed(idle), true);
-  const { code, wasClean } = await closed;
-  assertEquals([code, wasClean], [1001, true]);
+    server.process.kill("SIGTERM");
+    assertEquals(await isClosed(idle), true);
+    const { code, wasClean } = await closed;
+    assertEquals([code, wasClean], [1001, true]);
 
-  await send(asked, "abcd");
-  const answer = await readAll(asked);
-  assertMatch(answer, /^HTTP\/1.1 200 .*\r\nConnection: close\r\n.*abcd\r\n/s);
-  await send(answering, "cd");
-  assertMatch(await readAll(answering), /cd\r\n/);
-  idle.close();
-  const ended = await server.process.output();
-  assertEquals([ended.code, ended.stderr], [0, ""]);
-  assertStringIncludes(ended.stdout, "Ended: 4, cut off: 0");
-});
+    await send(asked, "abcd");
+    const answer = await readAll(asked);
+    assertMatch(
+      answer,
+      /^HTTP\/1.1 200 .*\r\nConnection: close\r\n.*abcd\r\n/s,
+    );
+    await send(answering, "cd");
+    assertMatch(await readAll(answering), /cd\r\n/);
+    idle.close();
+    const ended = await server.process.output();
+    assertEquals([ended.code, ended.stderr], [0, ""]);
+    assertStringIncludes(ended.stdout, "Ended: 4, cut off: 0");
+  },
+);
 
-Deno.test("the HTTP server does not wait for a client that has said nothing", async () => {
+Deno.test("the HTTP server does not wait for a client that has said nothing", {
+  ignore: !HAS_SIGNALS,
+}, async () => {
   await using server = await start();
   using silent = await server.connect();
   using half = await server.connect();
@@ -167,7 +181,9 @@ Deno.test("the HTTP server does not wait for a client that has said nothing", as
   assertMatch(await readUntil(silent, "\r\n\r\n"), /^HTTP\/1.1 408 /);
 });
 
-Deno.test("the HTTP server ends at once on a second signal", async () => {
+Deno.test("the HTTP server ends at once on a second signal", {
+  ignore: !HAS_SIGNALS,
+}, async () => {
   await using server = await start();
   using busy = await server.connect();
   await send(busy, `${POST}ab`);

@@ -1,7 +1,9 @@
 /** The observable echo server, read by curl and by a collector of OpenTelemetry's. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { run, startExample } from "../helpers/example_process.ts";
+import { HAS_SIGNALS } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
+import { addressInUse } from "../helpers/os_words.ts";
 
 const NO_CURL = missing("curl");
 
@@ -19,7 +21,7 @@ function of(text: string, name: string, worker: number): number {
 
 Deno.test({
   name: "metrics serves what the listener counts to curl",
-  ignore: NO_CURL,
+  ignore: NO_CURL || !HAS_SIGNALS,
   async fn() {
     await using server = startExample("metrics", [
       ...["--workers", "2", "--metrics-port", "0", "0"],
@@ -93,7 +95,7 @@ Deno.test("metrics reports to an OpenTelemetry collector", async () => {
 });
 
 Deno.test("metrics ends at a second signal, whoever holds it up", {
-  ignore: Deno.build.os === "windows",
+  ignore: !HAS_SIGNALS,
 }, async () => {
   await using server = startExample(
     "metrics",
@@ -126,7 +128,7 @@ Deno.test("metrics says what is wrong with its own arguments", async () => {
     const [args, message] of [
       [
         ["0", "--metrics-port", inUse],
-        `Cannot listen on 127.0.0.1:${inUse}: Address already in use`,
+        `Cannot listen on 127.0.0.1:${inUse}: ${addressInUse()}`,
       ],
       [["--metrics-port", "x"], "Invalid port"],
       [["--workers", "0"], "Invalid --workers"],

@@ -8,6 +8,7 @@ import {
 } from "@std/assert";
 import { freePort } from "../helpers/free_port.ts";
 import { Program } from "../helpers/faults.ts";
+import { addressInUse } from "../helpers/os_words.ts";
 
 const EXAMPLE = import.meta.resolve("../../examples/rolling_restart.ts");
 
@@ -67,7 +68,7 @@ Deno.test({
     assertEquals((await example.status).code, 1);
     assertStringIncludes(
       example.stderr,
-      `Cannot listen on 127.0.0.1:${port}: Address already in use`,
+      `Cannot listen on 127.0.0.1:${port}: ${addressInUse()}`,
     );
     assertEquals(example.stderr.includes("    at "), false, example.stderr);
   },

@@ -8,7 +8,9 @@ import {
 } from "@std/assert";
 import { freePort } from "../helpers/free_port.ts";
 import { Process, run, startExample } from "../helpers/example_process.ts";
+import { HAS_SIGNALS } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
+import { NC_HALF_CLOSES } from "../helpers/nc.ts";
 
 const NO_REDIS = missing("redis-server", "redis-cli", "redis-benchmark");
 /** So many writes each of four clients makes. */
@@ -211,7 +213,11 @@ Deno.test({
       await conn.write(new TextEncoder().encode(`${length} bytes`));
     })();
     const sent = "x".repeat(5_000_000);
-    const { stdout } = await run("nc", ["-N", "127.0.0.1", `${port}`], sent);
+    const { stdout } = await run(
+      "nc",
+      [...NC_HALF_CLOSES, "127.0.0.1", `${port}`],
+      sent,
+    );
     await counted;
     assertEquals(stdout, "5000000 bytes");
   },
@@ -237,72 +243,86 @@ Deno.test("tcp_proxy takes targets in turn and passes over those that do not ans
   assertEquals(answers, "ABBABB");
 });
 
-Deno.test("tcp_proxy aims at new targets when the file changes or SIGHUP comes", async () => {
-  await using a = startTarget("A");
-  await using b = startTarget("B");
-  const folder = await Deno.makeTempDir();
-  const file = `${folder}/targets`;
-  await Deno.writeTextFile(file, `${address(a)}\n`);
-  await using proxy = startExample("tcp_proxy", ["0", "--targets", file], [
-    "--allow-net",
-    `--allow-read=${folder}`,
-  ]);
-  const port = await proxy.port();
-  const [running, first] = await connect(port);
-  assertEquals(first, "A");
-  await Deno.writeTextFile(`${file}.new`, `\n${address(b)}\n`);
-  await Deno.rename(`${file}.new`, file);
-  assertEquals(
-    await proxy.line(/Forwarding to/),
-    `Forwarding to ${address(b)}`,
-  );
-  const [conn, second] = await connect(port);
-  assertEquals(second, "B");
-  conn.close();
-  await running.write(new TextEncoder().encode("still here"));
-  assertEquals(await readText(running), "still here");
-  running.close();
-  proxy.kill("SIGHUP");
-  await proxy.line(/Forwarding to/);
-  await Deno.writeTextFile(file, "nonsense\n");
-  proxy.kill("SIGHUP");
-  await proxy.errorLine(/Cannot use .*: Invalid address: "nonsense"/);
-  const [again, third] = await connect(port);
-  assertEquals(third, "B");
-  again.close();
-  proxy.kill("SIGTERM");
-  assertEquals((await proxy.output()).code, 0);
-  await Deno.remove(folder, { recursive: true });
-});
+Deno.test(
+  "tcp_proxy aims at new targets when the file changes or SIGHUP comes",
+  {
+    ignore: !HAS_SIGNALS,
+  },
+  async () => {
+    await using a = startTarget("A");
+    await using b = startTarget("B");
+    const folder = await Deno.makeTempDir();
+    const file = `${folder}/targets`;
+    await Deno.writeTextFile(file, `${address(a)}\n`);
+    await using proxy = startExample("tcp_proxy", ["0", "--targets", file], [
+      "--allow-net",
+      `--allow-read=${folder}`,
+    ]);
+    const port = await proxy.port();
+    const [running, first] = await connect(port);
+    assertEquals(first, "A");
+    await Deno.writeTextFile(`${file}.new`, `\n${address(b)}\n`);
+    await Deno.rename(`${file}.new`, file);
+    assertEquals(
+      await proxy.line(/Forwarding to/),
+      `Forwarding to ${address(b)}`,
+    );
+    const [conn, second] = await connect(port);
+    assertEquals(second, "B");
+    conn.close();
+    await running.write(new TextEncoder().encode("still here"));
+    assertEquals(await readText(running), "still here");
+    running.close();
+    proxy.kill("SIGHUP");
+    await proxy.line(/Forwarding to/);
+    await Deno.writeTextFile(file, "nonsense\n");
+    proxy.kill("SIGHUP");
+    await proxy.errorLine(/Cannot use .*: Invalid address: "nonsense"/);
+    const [again, third] = await connect(port);
+    assertEquals(third, "B");
+    again.close();
+    proxy.kill("SIGTERM");
+    assertEquals((await proxy.output()).code, 0);
+    await Deno.remove(folder, { recursive: true });
+  },
+);
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`tcp_proxy lets connections finish after ${signal}, and ends them after another`, async () => {
-    await using target = startTarget("A");
-    await using proxy = startExample("tcp_proxy", ["0", address(target)]);
-    const port = await proxy.port();
-    const [finishing] = await connect(port);
-    const [staying] = await connect(port);
-    proxy.kill(signal);
-    // Not at once: the signal has to arrive.
-    for (;;) {
-      try {
-        (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-      } catch {
-        break;
+  Deno.test(
+    `tcp_proxy lets connections finish after ${signal}, and ends them after another`,
+    {
+      ignore: !HAS_SIGNALS,
+    },
+    async () => {
+      await using target = startTarget("A");
+      await using proxy = startExample("tcp_proxy", ["0", address(target)]);
+      const port = await proxy.port();
+      const [finishing] = await connect(port);
+      const [staying] = await connect(port);
+      proxy.kill(signal);
+      // Not at once: the signal has to arrive.
+      for (;;) {
+        try {
+          (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+        } catch {
+          break;
+        }
       }
-    }
-    await finishing.write(new TextEncoder().encode("more"));
-    assertEquals(await readText(finishing), "more");
-    finishing.close();
-    // The same one again could be the same key press.
-    proxy.kill(signal === "SIGINT" ? "SIGTERM" : "SIGINT");
-    assertEquals(await readText(staying), "");
-    staying.close();
-    assertEquals((await proxy.output()).code, 0);
-  });
+      await finishing.write(new TextEncoder().encode("more"));
+      assertEquals(await readText(finishing), "more");
+      finishing.close();
+      // The same one again could be the same key press.
+      proxy.kill(signal === "SIGINT" ? "SIGTERM" : "SIGINT");
+      assertEquals(await readText(staying), "");
+      staying.close();
+      assertEquals((await proxy.output()).code, 0);
+    },
+  );
 }
 
-Deno.test("tcp_proxy ends while no target answers", async () => {
+Deno.test("tcp_proxy ends while no target answers", {
+  ignore: !HAS_SIGNALS,
+}, async () => {
   const dead = `127.0.0.1:${freePort()}`;
   await using proxy = startExample("tcp_proxy", ["0", dead]);
   using conn = await Deno.connect({

@@ -4,6 +4,7 @@ import { CERTIFICATE } from "../helpers/certificate.ts";
 import { Process, run, startExample } from "../helpers/example_process.ts";
 import { roundTrip } from "../helpers/faults.ts";
 import { missing } from "../helpers/missing.ts";
+import { noSuchFile } from "../helpers/os_words.ts";
 
 const NO_OPENSSL = missing("openssl");
 const FLAGS = ["--unstable-net", "--allow-net", "--allow-read"];
@@ -148,5 +149,6 @@ Deno.test("tls_echo_server says that it cannot read the certificate", async () =
   await using server = startExample("tls_echo_server", args, FLAGS);
   const { code, stderr } = await server.output();
   assertEquals(code, 1);
-  assertStringIncludes(stderr, "Cannot start on 0.0.0.0:0: No such file");
+  const words = `Cannot start on 0.0.0.0:0: ${noSuchFile()}`;
+  assertStringIncludes(stderr, words);
 });
