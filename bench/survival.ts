@@ -395,7 +395,8 @@ async function measure(
   const note = await fault.run(port, { pid: server.pid, serves })
     .catch(() => {}); // a dead server refuses clients
   const served = await serves();
-  if (!served) await Promise.race([server.status, pause(200)]);
+  // One that is dying is not deaf: on a busy machine its end takes a while.
+  if (!served) await Promise.race([server.status, pause(3000)]);
   if (ended !== undefined) {
     return { died: reason(server.stderr), served, cpu: 0, leaked: 0 };
   }
