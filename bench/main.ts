@@ -142,8 +142,9 @@ for (const { name, tables: own } of tables) {
   results[name] = [];
   for (const table of own) {
     results[name].push(
-      await measure(table, plan.rounds, () => {
+      await measure(table, plan.rounds, (line) => {
         if (bar) bar.value++;
+        else console.error(line);
       }),
     );
   }

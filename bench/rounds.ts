@@ -1,5 +1,5 @@
 /** Measures a table, round by round. */
-import type { Table } from "./scenario.ts";
+import { format, type Table } from "./scenario.ts";
 import { type Figures, summarise, type Summary } from "./summary.ts";
 
 /** A table that has been measured. */
@@ -9,18 +9,21 @@ export interface Result {
   rows: { name: string; baseline: string; figures: Record<string, Summary> }[];
 }
 
-/** Measures every row so many times, and says so each time. */
+/** Measures every row so many times, and gives a line about it each time. */
 export async function measure(
   { title, columns, baselines, round }: Table,
   rounds: number,
-  done: () => void,
+  done: (line: string) => void,
 ): Promise<Result> {
   const taken = new Map<string, Figures[]>();
   for (const row of Object.keys(baselines)) taken.set(row, []);
   for (let i = 0; i < rounds; i++) {
     for await (const [row, figures] of round(i)) {
       taken.get(row)!.push(figures);
-      done();
+      const values = Object.entries(columns).map(([column, digits]) =>
+        `${column} ${format(figures[column]!, digits)}`
+      );
+      done(`${title}, round ${i + 1}: ${row}: ${values.join(", ")}`);
     }
   }
   const rows = Object.entries(baselines).map(([name, baseline]) => ({

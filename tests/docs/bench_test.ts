@@ -1,5 +1,5 @@
 /** What the bench says about itself. */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Program } from "../helpers/faults.ts";
 
 /** Runs a program of the bench to its end. */
@@ -37,6 +37,7 @@ Deno.test({
     const args = ["shutdown", "--short", "--peers", "callback"];
     const { code, stdout, stderr } = await runBench("main.ts", ...args);
     assertEquals(code, 0, stderr);
+    assertMatch(stderr, /, round 1: by hand: ms \d/);
     assertStringIncludes(stdout, "ratios mean nothing");
   },
 });
