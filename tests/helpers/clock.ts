@@ -31,7 +31,8 @@ export class Clock implements Disposable {
   /** Lets so many ms go by. */
   pass(ms: number): void {
     const end = this.#now + ms;
-    while (++this.#now < end) {
+    while (this.#now < end) {
+      this.#now++;
       for (const { wake, every } of [...this.#timers.values()]) {
         if (this.#now % every < 1) wake();
       }

@@ -11,6 +11,7 @@ import { NodeListener } from "../../examples/activation/node_listener.ts";
 import { drainHttp, serveHttp } from "../../examples/http/serve.ts";
 import { serveWebSockets } from "../../examples/http/web_sockets.ts";
 import { connect, isClosed, readAll, until } from "../helpers/clients.ts";
+import { Clock } from "../helpers/clock.ts";
 import {
   closing,
   get,
@@ -77,7 +78,7 @@ Deno.test("serveHttp() ends a connection after keepAliveTimeout", async () => {
 Deno.test("serveHttp() is cut off by idleTimeout in the middle of a long answer", async () => {
   const answer = Promise.withResolvers<void>();
   await using test = serve(
-    { idleTimeout: 50 },
+    { idleTimeout: 300 },
     {},
     (_, response) => void answer.promise.then(() => response.end("late")),
   );
@@ -89,17 +90,21 @@ Deno.test("serveHttp() is cut off by idleTimeout in the middle of a long answer"
 });
 
 Deno.test("serveWebSockets() pings clients, so that they are not idle", async () => {
+  using clock = new Clock();
   await using test = serve({ idleTimeout: 400 }, {}, () => {});
   const { server, listener } = test;
   let pongs = 0;
-  const options = { signal: listener.signal, pingEvery: 20 };
+  const options = { signal: listener.signal, pingEvery: 100 };
   serveWebSockets(server, options, (socket) => {
     socket.on("pong", () => pongs++);
   });
   const socket = await openSocket({
     url: `http://127.0.0.1:${listener.addr.port}/`,
   });
-  await until(() => pongs === 60);
+  for (let i = 1; i < 12; i++) {
+    clock.pass(100);
+    await until(() => pongs === i);
+  }
   assertEquals(listener.stats.timedOut, 0);
   const closed = closing(socket);
   await Promise.all([listener.shutdown(), closed]);
