@@ -97,7 +97,7 @@ Deno.test("rolling_restart.ts explains itself", async () => {
 
 /** Resolves when somebody listens. */
 async function connects(port: number): Promise<void> {
-  for (let i = 0; i < 500; i++) {
+  for (let i = 0; i < 3000; i++) { // a minute
     try {
       return (await Deno.connect({ hostname: "127.0.0.1", port })).close();
     } catch {
