@@ -2,52 +2,59 @@
  * The connection listener: {@linkcode listen}, {@linkcode listenTls} and the
  * {@linkcode ConnListener} that both of them make.
  *
- * When a connection is accepted, and when not, is in `internal/accept/acceptor.ts`. Here is
- * what becomes of it.
+ * Its verbs are here. When a connection is accepted is in `internal/accept/acceptor.ts`,
+ * what becomes of it in `internal/service.ts`, and how all ends in `internal/ending.ts`.
  *
  * @module
  */
 import { Acceptor } from "./internal/accept/acceptor.ts";
-import { formatAddr } from "./internal/util/addr.ts";
-import { Ending } from "./internal/ending.ts";
-import { OwnHolds } from "./internal/accept/own_holds.ts";
-import { Service } from "./internal/service.ts";
+import { checksOf } from "./internal/accept/checks.ts";
+import { socketOf } from "./internal/accept/detached_socket.ts";
+import { PAUSED } from "./internal/accept/holds.ts";
+import { openSocket, openTlsSocket } from "./internal/accept/open_socket.ts";
+import type { Socket } from "./internal/accept/socket.ts";
+import { applyFlags } from "./internal/bind.ts";
 import {
-  applyFlags,
   checkCallback,
   checkLimit,
   checkPeers,
   checkReason,
   checkSocket,
   checkTimeout,
-  readOnce,
-  Settings,
-} from "./internal/settings.ts";
-import { Socket } from "./internal/accept/socket.ts";
-import { stagesAround } from "./internal/accept/stages.ts";
+} from "./internal/check.ts";
+import { Ending } from "./internal/ending.ts";
 import type {
   AcceptErrorCallback,
+  CallbackData,
   ConnectionCallback,
   ListenerOptions,
+} from "./internal/options.ts";
+import { Service, type Waiter } from "./internal/service.ts";
+import { readOnce, Settings } from "./internal/settings.ts";
+import type {
   ListenerStats,
   ShutdownOptions,
   ShutdownResult,
 } from "./internal/types.ts";
-import { explainAddrInUse } from "./internal/accept/socket_file.ts";
+import { formatAddr } from "./internal/util/addr.ts";
 import { LEV_OPT_CLOSE_ON_FREE, LEV_OPT_DISABLED } from "./flags.ts";
 
 export type {
   AcceptErrorCallback,
+  CallbackData,
   ConnectionCallback,
   ConnectionErrorCallback,
   ListenerOptions,
+  RejectCallback,
+} from "./internal/options.ts";
+export type {
   ListenerStats,
   ProxyHeader,
-  RejectCallback,
   RejectReason,
   ShutdownOptions,
   ShutdownResult,
 } from "./internal/types.ts";
+export { peerOf } from "./internal/conn/peers.ts";
 export { proxyHeader } from "./internal/proxy/on_conn.ts";
 
 // deno-lint-ignore no-explicit-any
@@ -63,6 +70,7 @@ type AnyCallback<C extends Deno.Conn> = ConnectionCallback<C, any>;
  *
  * @typeParam C The connection's type, which follows the transport.
  * @typeParam A The address's type, which follows the connection's.
+ * @typeParam D The type of the data that the constructor gives to its callback.
  * @category Listening
  *
  * @example Around a listener that is there already
@@ -86,15 +94,15 @@ type AnyCallback<C extends Deno.Conn> = ConnectionCallback<C, any>;
 export class ConnListener<
   C extends Deno.Conn = Deno.TcpConn,
   A extends Deno.Addr = C["localAddr"],
+  D = unknown,
 > implements Deno.Listener<C, A>, AsyncDisposable {
   /** The `LEV_OPT_*` flags that the listener was made with. */
   readonly flags: number;
-  readonly #socket: Socket<C, A>;
-  readonly #acceptor: Acceptor<C, A>;
-  readonly #service: Service<C, A>;
-  readonly #ownHolds: OwnHolds<C, A>;
-  readonly #ending: Ending<C, A>;
-  #shown: Deno.Listener<C, A>;
+  readonly #socket: Socket;
+  readonly #acceptor: Acceptor;
+  readonly #service: Service;
+  readonly #ending: Ending;
+  #shown: Deno.Listener;
 
   /**
    * Makes a listener around a socket that is listening already. Flags that are
@@ -127,14 +135,13 @@ export class ConnListener<
   constructor(
     socket: Deno.Listener<C, A>,
     options: ListenerOptions<C>,
-    // deno-lint-ignore no-explicit-any
-    callback: ConnectionCallback<C, any> | null,
-    data: NonNullable<unknown> | null,
+    callback: ConnectionCallback<C, D> | null,
+    data: D,
   );
   /** @ignore */
   constructor(
     socket: Deno.Listener<C, A>,
-    options: ListenerOptions<C> = {},
+    options: ListenerOptions<C> | Settings = {},
     callback?: AnyCallback<C> | null,
     data?: unknown,
   ) {
@@ -143,20 +150,21 @@ export class ConnListener<
     const settings = options instanceof Settings
       ? options
       : Settings.forAdopted(options);
-    this.#socket = Socket.of(socket);
-    const { transport, refed, shown } = this.#socket;
+    this.#socket = socketOf(socket);
+    const { transport } = this.#socket;
     settings.checkTransport(transport);
     this.flags = settings.flags;
-    this.#shown = shown;
-    this.#service = new Service<C, A>(this, settings);
-    const service = this.#service;
-    const stage = stagesAround(this.#socket, transport, settings, service);
-    const acceptor = this.#acceptor = new Acceptor(stage, service, refed);
-    service.begin(stage, acceptor, callback ?? null, data);
-    this.#ownHolds = new OwnHolds(acceptor);
-    const parts = { socket: this.#socket, stage, acceptor, service };
-    this.#ending = new Ending(parts);
-    if (this.flags & LEV_OPT_DISABLED) acceptor.hold("paused");
+    this.#shown = this.#socket.listener;
+    const service = this.#service = new Service(this, settings);
+    const acceptor = this.#acceptor = new Acceptor(
+      this.#socket,
+      service,
+      checksOf(transport, settings, service),
+      settings.readyTimeout,
+    );
+    service.begin(acceptor, callback ?? null, data);
+    this.#ending = new Ending({ socket: this.#socket, acceptor, service });
+    if (this.flags & LEV_OPT_DISABLED) acceptor.hold(PAUSED);
     if (settings.signal) this.#ending.follow(settings.signal);
     acceptor.update();
   }
@@ -166,7 +174,7 @@ export class ConnListener<
    * without `LEV_OPT_CLOSE_ON_FREE`, what goes on listening.
    */
   get socket(): Deno.Listener<C, A> {
-    return this.#shown;
+    return this.#shown as Deno.Listener<C, A>;
   }
 
   /**
@@ -174,7 +182,7 @@ export class ConnListener<
    * has picked.
    */
   get addr(): A {
-    return this.#socket.addr;
+    return this.#socket.addr as A;
   }
 
   /**
@@ -188,7 +196,7 @@ export class ConnListener<
   get state(): "listening" | "paused" | "draining" | "closed" {
     if (this.#ending.isDraining) return "draining";
     if (this.#ending.released !== undefined) return "closed";
-    return this.holds.includes("paused") ? "paused" : "listening";
+    return this.#acceptor.holds.has(PAUSED) ? "paused" : "listening";
   }
 
   /**
@@ -197,7 +205,7 @@ export class ConnListener<
    * accept, and those of `hold()`. Accepting goes on when none is left.
    */
   get holds(): readonly string[] {
-    return this.#acceptor.holds;
+    return this.#acceptor.holds.list;
   }
 
   /** What the listener has counted, and what it has now: a snapshot. */
@@ -294,7 +302,11 @@ export class ConnListener<
    */
   get connections(): Iterable<C> {
     const { active } = this.#service;
-    return { [Symbol.iterator]: () => active[Symbol.iterator]() };
+    return {
+      *[Symbol.iterator]() {
+        for (const { conn } of active) yield conn as C;
+      },
+    };
   }
 
   /**
@@ -325,7 +337,7 @@ export class ConnListener<
    */
   setCallback<D = undefined>(
     callback: ConnectionCallback<C, D> | null,
-    ...data: undefined extends D ? [data?: D] : [data: D]
+    ...data: CallbackData<D>
   ): void {
     checkCallback("callback", callback, "set the callback");
     if (this.#ending.released !== undefined) return;
@@ -340,7 +352,8 @@ export class ConnListener<
    * failures is one `console.warn`.
    * @throws {TypeError} If `callback` is neither a function nor `null`.
    */
-  setErrorCallback(callback: AcceptErrorCallback<C, unknown> | null): void {
+  // deno-lint-ignore no-explicit-any
+  setErrorCallback(callback: AcceptErrorCallback<C, any> | null): void {
     checkCallback("callback", callback, "set the error callback");
     this.#service.onAcceptError = callback ?? null;
   }
@@ -418,7 +431,7 @@ export class ConnListener<
 
   #wait(waiter: (conn: C | undefined) => void): void {
     const { released } = this.#ending;
-    if (released === undefined) this.#service.wait(waiter);
+    if (released === undefined) this.#service.wait(waiter as Waiter);
     else released.then(() => waiter(undefined));
   }
 
@@ -442,7 +455,7 @@ export class ConnListener<
    * ```
    */
   pause(): void {
-    this.#acceptor.hold("paused");
+    this.#acceptor.hold(PAUSED);
   }
 
   /**
@@ -450,7 +463,7 @@ export class ConnListener<
    * after it returns, never from inside it (`evconnlistener_enable`).
    */
   resume(): void {
-    this.#acceptor.release("paused");
+    this.#acceptor.release(PAUSED);
   }
 
   /**
@@ -479,7 +492,7 @@ export class ConnListener<
    */
   hold(reason: string): Disposable {
     checkReason(reason);
-    return this.#ownHolds.hold(reason);
+    return this.#acceptor.holdOnce(reason);
   }
 
   /**
@@ -487,7 +500,7 @@ export class ConnListener<
    * default.
    */
   ref(): void {
-    this.#acceptor.refed = true;
+    this.#acceptor.isRefed = true;
   }
 
   /**
@@ -495,7 +508,7 @@ export class ConnListener<
    * cannot do it for an accept that is in flight.
    */
   unref(): void {
-    this.#acceptor.refed = false;
+    this.#acceptor.isRefed = false;
   }
 
   /**
@@ -577,7 +590,8 @@ export class ConnListener<
    * ```
    */
   detach(): Deno.Listener<C, A> {
-    return this.#shown = this.#ending.detach() ?? this.#shown;
+    this.#shown = this.#ending.detach() ?? this.#shown;
+    return this.socket;
   }
 
   /**
@@ -639,7 +653,7 @@ export function listen<D = undefined>(
     & { transport: "unix" }
     & ListenerOptions<Deno.UnixConn>,
   callback?: ConnectionCallback<Deno.UnixConn, D> | null,
-  ...data: undefined extends D ? [data?: D] : [data: D]
+  ...data: CallbackData<D>
 ): ConnListener<Deno.UnixConn, Deno.UnixAddr>;
 /**
  * Listens on a VSOCK socket. Without `--unstable-vsock` Deno ends the process here,
@@ -658,7 +672,7 @@ export function listen<D = undefined>(
     & { transport: "vsock" }
     & ListenerOptions<Deno.VsockConn>,
   callback?: ConnectionCallback<Deno.VsockConn, D> | null,
-  ...data: undefined extends D ? [data?: D] : [data: D]
+  ...data: CallbackData<D>
 ): ConnListener<Deno.VsockConn, Deno.VsockAddr>;
 /**
  * Listens on a TCP port, as `Deno.listen` does, and goes on whatever clients do. Takes
@@ -723,7 +737,7 @@ export function listen<D = undefined>(
 export function listen<D = undefined>(
   options: Deno.TcpListenOptions & { transport?: "tcp" } & ListenerOptions,
   callback?: ConnectionCallback<Deno.TcpConn, D> | null,
-  ...data: undefined extends D ? [data?: D] : [data: D]
+  ...data: CallbackData<D>
 ): ConnListener<Deno.TcpConn>;
 export function listen(
   // deno-lint-ignore no-explicit-any
@@ -734,19 +748,11 @@ export function listen(
   // deno-lint-ignore no-explicit-any
 ): ConnListener<any, any> {
   const given = readOnce(options);
-  // deno-lint-ignore no-explicit-any
-  const settings = new Settings<any>(given);
+  const settings = new Settings(given);
   checkCallback("callback", callback);
-  settings.checkTransport(applyFlags(given, settings.flags));
-  let socket;
-  try {
-    socket = Deno.listen(given);
-  } catch (error) {
-    throw given.transport === "unix"
-      ? explainAddrInUse(error, given.path)
-      : error;
-  }
-  return make(new Socket(socket, true), settings, callback, data);
+  const transport = applyFlags(given, settings.flags);
+  settings.checkTransport(transport);
+  return make(openSocket(given, transport), settings, callback, data);
 }
 
 /**
@@ -793,23 +799,26 @@ export function listenTls<D = undefined>(
     & Deno.TlsCertifiedKeyPem
     & ListenerOptions<Deno.TlsConn>,
   callback?: ConnectionCallback<Deno.TlsConn, D> | null,
-  ...data: undefined extends D ? [data?: D] : [data: D]
+  ...data: CallbackData<D>
 ): ConnListener<Deno.TlsConn> {
   const given = readOnce(options);
   const settings = new Settings(given);
   checkCallback("callback", callback);
   applyFlags(given, settings.flags);
   settings.checkTransport("TLS");
-  const socket = new Socket(Deno.listenTls(given), true);
-  return make(socket, settings, callback, data[0]);
+  return make(openTlsSocket(given), settings, callback, data[0]);
 }
 
 function make<C extends Deno.Conn, A extends Deno.Addr>(
-  socket: Deno.Listener<C, A>,
-  settings: Settings<C>,
+  socket: Socket,
+  settings: Settings,
   callback: AnyCallback<C> | null = null,
   data: unknown,
 ): ConnListener<C, A> {
-  // The overloads of listen() have seen to it that there is data where it is needed.
-  return new ConnListener(socket, settings, callback, data as null);
+  return new ConnListener<C, A>(
+    socket.listener as Deno.Listener<C, A>,
+    settings as ListenerOptions<C>, // checked already
+    callback,
+    data,
+  );
 }

@@ -50,12 +50,13 @@ export type {
 } from "./listener.ts";
 export type {
   AcceptErrorCallback,
+  CallbackData,
   ConnectionCallback,
   ConnectionErrorCallback,
   RejectCallback,
   RejectReason,
 } from "./listener.ts";
-export { type ProxyHeader, proxyHeader } from "./listener.ts";
+export { peerOf, type ProxyHeader, proxyHeader } from "./listener.ts";
 export {
   explainFlags,
   type FlagReport,

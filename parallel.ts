@@ -28,8 +28,12 @@ import type {
   ParallelListener,
   ParallelOptions,
 } from "./internal/parallel/types.ts";
-import { checkCallback, readOnce, Settings } from "./internal/settings.ts";
-import type { ConnectionCallback, ListenerOptions } from "./internal/types.ts";
+import { checkCallback } from "./internal/check.ts";
+import { readOnce, Settings } from "./internal/settings.ts";
+import type {
+  ConnectionCallback,
+  ListenerOptions,
+} from "./internal/options.ts";
 import { ConnListener } from "./listener.ts";
 
 export type {
@@ -90,8 +94,11 @@ export function serveParallel<D = undefined>(
   callback: ConnectionCallback<Deno.TcpConn, D>,
   options: ListenerOptions = {},
 ): void {
-  const settings = new Settings<Deno.TcpConn>(readOnce(options));
+  const settings = new Settings(readOnce(options));
   if (callback == null) throw new TypeError("Cannot serve without a callback");
   checkCallback("callback", callback, "serve");
-  serve((socket) => new ConnListener(socket, settings), callback);
+  serve(
+    ({ listener }) => new ConnListener(listener as Deno.TcpListener, settings),
+    callback,
+  );
 }

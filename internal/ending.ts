@@ -1,23 +1,23 @@
 import type { Acceptor } from "./accept/acceptor.ts";
+import { detachedSocket } from "./accept/detached_socket.ts";
 import { dispose } from "./conn/close.ts";
+import type { ConnState } from "./conn/conn_state.ts";
 import { Deadline } from "./util/deadline.ts";
 import { drain } from "./drain.ts";
 import type { Service } from "./service.ts";
 import type { Socket } from "./accept/socket.ts";
-import type { Stage } from "./accept/stage.ts";
 import type { ShutdownResult } from "./types.ts";
 
 /** What a listener is made of. */
-export interface Parts<C extends Deno.Conn, A extends Deno.Addr> {
-  socket: Socket<C, A>;
-  stage: Stage<C, A>; // the outermost
-  acceptor: Acceptor<C, A>;
-  service: Service<C, A>;
+export interface Parts {
+  socket: Socket;
+  acceptor: Acceptor;
+  service: Service;
 }
 
-/** The end of a listener: released, and then nobody active. */
-export class Ending<C extends Deno.Conn, A extends Deno.Addr> {
-  readonly #parts: Parts<C, A>;
+/** The end of a listener: its socket is released, and then no connection is active. */
+export class Ending {
+  readonly #parts: Parts;
   readonly #begun = new AbortController();
   readonly #cutOff = new Deadline();
   readonly #finished = Promise.withResolvers<void>();
@@ -25,7 +25,7 @@ export class Ending<C extends Deno.Conn, A extends Deno.Addr> {
   #shutdown: Promise<ShutdownResult> | undefined;
   #isDraining = false;
 
-  constructor(parts: Parts<C, A>) {
+  constructor(parts: Parts) {
     this.#parts = parts;
   }
 
@@ -34,7 +34,7 @@ export class Ending<C extends Deno.Conn, A extends Deno.Addr> {
     return this.#begun.signal;
   }
 
-  /** Resolves at the end of all. */
+  /** Resolves when the socket is released, and no connection is active. */
   get finished(): Promise<void> {
     return this.#finished.promise;
   }
@@ -57,11 +57,9 @@ export class Ending<C extends Deno.Conn, A extends Deno.Addr> {
   }
 
   close(): Promise<void> {
-    this.#end((inHand) => {
-      for (const item of inHand) {
-        if (item instanceof Promise) item.then(dispose, () => {});
-        else dispose(item);
-      }
+    this.#end((undelivered) => {
+      for (const { conn } of undelivered) dispose(conn);
+      this.#parts.service.onDropped(undelivered.length);
       this.#begun.abort();
       // Last: what runs after it, in this turn, costs clients that connect.
       return this.#parts.socket.release();
@@ -69,22 +67,26 @@ export class Ending<C extends Deno.Conn, A extends Deno.Addr> {
     return this.#released!;
   }
 
-  /** Gives the socket back, with what is in hand; undefined if it has ended already. */
-  detach(): Deno.Listener<C, A> | undefined {
+  /** Gives the socket back, with what was not delivered; undefined if it has ended already. */
+  detach(): Deno.Listener | undefined {
     const { socket, acceptor } = this.#parts;
-    let handed: Deno.Listener<C, A> | undefined;
-    this.#end((inHand) => {
-      handed = socket.handOver(inHand, acceptor.refed);
+    let detached: Deno.Listener | undefined;
+    this.#end((undelivered) => {
+      const conns = undelivered.map(({ conn }) => conn);
+      socket.disown(conns, acceptor.isRefed);
+      detached = detachedSocket(socket, acceptor.isAsking);
     });
-    return handed;
+    return detached;
   }
 
-  #end(release: (inHand: (C | Promise<C>)[]) => void | Promise<void>): void {
+  #end(release: (undelivered: ConnState[]) => void | Promise<void>): void {
     if (this.#released !== undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#released = promise; // before anybody is told
-    const { service } = this.#parts;
-    const { inHand, waiters } = service.end();
+    const { acceptor, service } = this.#parts;
+    const waiters = service.end();
+    const undelivered = acceptor.stop();
+    for (const state of undelivered) state.leavePeer();
     promise.then(() => {
       for (const waiter of waiters) waiter(undefined);
       return service.idle();
@@ -92,7 +94,7 @@ export class Ending<C extends Deno.Conn, A extends Deno.Addr> {
       this.#cutOff.clear();
       this.#finished.resolve();
     });
-    resolve(release(inHand));
+    resolve(release(undelivered));
   }
 
   /** Drains, closes, and waits. A second call joins the first, and may hurry it. */

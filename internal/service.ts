@@ -1,52 +1,49 @@
-import type { ConnListener } from "../listener.ts";
-import type { Acceptor, Owner } from "./accept/acceptor.ts";
+import type { Acceptor, AcceptorOwner } from "./accept/acceptor.ts";
+import type { Limits } from "./accept/checks.ts";
+import { FULL } from "./accept/holds.ts";
+import type { Refusal } from "./accept/pipeline.ts";
 import { ActiveConns } from "./conn/active_conns.ts";
+import { close, dispose } from "./conn/close.ts";
+import type { ConnState } from "./conn/conn_state.ts";
+import { handOver, limitIdling } from "./conn/front.ts";
+import { LastLines } from "./conn/last_lines.ts";
+import { Peers } from "./conn/peers.ts";
+import { hasFailedHandshake } from "./conn/tls.ts";
+import type { Hook, Settings } from "./settings.ts";
+import type { ListenerStats } from "./types.ts";
 import { formatAddr } from "./util/addr.ts";
-import { close, dispose, handshakeFailure } from "./conn/close.ts";
 import {
   errorCode,
   isCancelled,
   isPeerGoneWhileServed,
-  isSame,
   toError,
 } from "./util/failures.ts";
 import { callHook, isPromise, print } from "./util/hooks.ts";
-import { LastLines } from "./conn/last_lines.ts";
-import { Peers } from "./conn/peers.ts";
 import { Queue } from "./util/queue.ts";
-import type { Settings } from "./settings.ts";
-import type { Stage } from "./accept/stage.ts";
-import type { Host } from "./accept/stages.ts";
-import type {
-  AcceptErrorCallback,
-  ConnectionCallback,
-  ListenerStats,
-  RejectReason,
-} from "./types.ts";
+import { Sweep } from "./util/sweep.ts";
 
-// deno-lint-ignore no-explicit-any
-type AnyCallback<C extends Deno.Conn> = ConnectionCallback<C, any>;
+/** The listener, as callbacks and hooks are given it. */
+interface Listener {
+  readonly addr: Deno.Addr;
+  close(): unknown;
+}
+/** Gets a connection, or undefined at the end. */
+export type Waiter = (conn: Deno.Conn | undefined) => void;
 
-/** Who gets a connection, what becomes of it, and how many there may be. */
-export class Service<C extends Deno.Conn, A extends Deno.Addr>
-  implements Owner<C>, Host<C> {
-  readonly #listener: ConnListener<C>;
-  readonly #settings: Settings<C>;
-  #stage!: Stage<C, A>; // the outermost
-  #acceptor!: Acceptor<C, A>;
-  #hasEnded = false;
-
-  // Demand: a callback is set, or somebody waits. Waiters get undefined at the end.
-  #callback: AnyCallback<C> | null = null;
+/** Which connection goes to whom, what becomes of it, and how many there may be. */
+export class Service implements AcceptorOwner, Limits {
+  readonly #listener: Listener;
+  readonly #settings: Settings;
+  #acceptor!: Acceptor;
+  #callback: Hook | null = null;
   #data: unknown;
-  readonly #waiters = new Queue<(conn: C | undefined) => void>();
-
+  readonly #waiters = new Queue<Waiter>(); // calls of accept() and next()
   #maxConnections: number;
   #maxPerPeer: number;
-  readonly #peers = new Peers<C>();
+  readonly #peers = new Peers();
+  readonly #idle: Sweep<ConnState> | undefined;
   readonly #lastLines = new LastLines();
   readonly #counts = {
-    /** Accepted, and not in a stage or parked any more. */
     accepted: 0,
     rejected: 0,
     aborted: 0,
@@ -55,58 +52,61 @@ export class Service<C extends Deno.Conn, A extends Deno.Addr>
     connectionErrors: 0,
   };
   /** Those whose callback's promise is pending. */
-  readonly active = new ActiveConns<C>();
+  readonly active: ActiveConns = new ActiveConns();
   /** Told of failures to accept. */
-  onAcceptError: AcceptErrorCallback<C, unknown> | null;
-  /** The program's own say about a connection. */
-  readonly admits: ((conn: C) => boolean) | undefined;
+  onAcceptError: Hook | null;
+  readonly admits: ((conn: Deno.Conn) => boolean) | undefined;
 
-  constructor(listener: ConnListener<C>, settings: Settings<C>) {
+  constructor(listener: Listener, settings: Settings) {
     this.#listener = listener;
     this.#settings = settings;
     this.#maxConnections = settings.maxConnections;
     this.#maxPerPeer = settings.maxConnectionsPerPeer;
     this.onAcceptError = settings.onAcceptError ?? null;
-    const { admit } = settings;
+    const { admit, idleTimeout } = settings;
     this.admits = admit && ((conn) => admit(conn.remoteAddr, listener));
+    if (idleTimeout !== Infinity) {
+      this.#idle = new Sweep(idleTimeout, (state) => {
+        this.#counts.timedOut++;
+        state.timeOut();
+      });
+    }
   }
 
   /** Begins to work with what brings the connections. */
-  begin(
-    stage: Stage<C, A>,
-    acceptor: Acceptor<C, A>,
-    callback: AnyCallback<C> | null,
-    data: unknown,
-  ): void {
-    this.#stage = stage;
+  begin(acceptor: Acceptor, callback: Hook | null, data: unknown): void {
     this.#acceptor = acceptor;
     this.#callback = callback;
     this.#data = data;
   }
 
   get stats(): ListenerStats {
-    const { accepted, ...others } = this.#counts;
-    const { parked } = this.#acceptor;
-    const { waiting } = this.#stage;
-    const active = this.active.size;
+    const { accepted, rejected, aborted, timedOut } = this.#counts;
+    const { acceptErrors, connectionErrors } = this.#counts;
     return {
-      accepted: accepted + parked + waiting,
-      active,
-      parked,
-      waiting,
-      ...others,
+      accepted,
+      active: this.active.size,
+      parked: this.#acceptor.parked,
+      waiting: this.#acceptor.waiting,
+      rejected,
+      aborted,
+      timedOut,
+      acceptErrors,
+      connectionErrors,
     };
   }
 
   // Demand
 
-  hasDemand = (): boolean => this.hasCallback || this.#waiters.size > 0;
+  get hasDemand(): boolean {
+    return this.#callback !== null || this.#waiters.size > 0;
+  }
 
   get hasCallback(): boolean {
     return this.#callback !== null;
   }
 
-  setCallback(callback: AnyCallback<C> | null, data: unknown): void {
+  setCallback(callback: Hook | null, data: unknown): void {
     if (callback && this.#waiters.size > 0) {
       throw new TypeError("Cannot set a callback as an accept() is waiting");
     }
@@ -115,8 +115,8 @@ export class Service<C extends Deno.Conn, A extends Deno.Addr>
     this.#acceptor.update();
   }
 
-  /** Gives the next connection to somebody. */
-  wait(waiter: (conn: C | undefined) => void): void {
+  /** Gives the next connection to a call of `accept()` or `next()`. */
+  wait(waiter: Waiter): void {
     if (this.#callback !== null) {
       throw new TypeError("Cannot accept as a callback gets every connection");
     }
@@ -126,75 +126,67 @@ export class Service<C extends Deno.Conn, A extends Deno.Addr>
 
   // Delivery
 
-  take = (conn: C): void => {
-    const isLimited = this.#maxPerPeer !== Infinity;
-    if (isLimited && !this.#peers.enter(conn, this.#maxPerPeer)) {
-      return this.turnAway(conn, "peer");
-    }
-    this.#counts.accepted++;
-    if (this.#callback === null) this.#give(conn);
-    else this.#call(this.#callback, conn);
-    if (this.#isLimited) this.#checkLimit();
-  };
+  onAccepted(): number {
+    return ++this.#counts.accepted;
+  }
 
-  /** To who waits for it. Whoever takes it so is not counted. */
-  #give(conn: C): void {
-    this.#peers.leave(conn);
-    this.#waiters.shift()!(conn);
+  deliver(state: ConnState): void {
+    if (this.#idle !== undefined) limitIdling(state, this.#idle);
+    if (state.ahead !== undefined) handOver(state);
+    if (this.#callback === null) this.#give(state);
+    else this.#call(this.#callback, state);
+    if (this.#isLimited) this.checkLimit();
+  }
+
+  /** Nothing counts a connection that is given away so. */
+  #give(state: ConnState): void {
+    state.leavePeer();
+    this.#waiters.shift()!(state.conn);
   }
 
   /** Whatever a callback throws ends here. */
-  #call(callback: AnyCallback<C>, conn: C): void {
+  #call(callback: Hook, state: ConnState): void {
     try {
-      const handled: unknown = callback(conn, this.#listener, this.#data);
+      const handled: unknown = callback(state.conn, this.#listener, this.#data);
       // Only a promise makes the connection ours to count and to close.
-      if (isPromise(handled)) return void this.#serve(conn, handled);
+      if (isPromise(handled)) return void this.#serve(state, handled);
     } catch (error) {
-      this.#fail(error, conn);
+      this.#fail(error, state.conn);
     }
-    this.#peers.leave(conn);
+    state.leavePeer();
   }
 
   /** Counts a connection until its callback's promise settles, and closes it then. */
-  async #serve(conn: C, handled: PromiseLike<unknown>): Promise<void> {
-    const slot = this.active.add(conn);
-    if (this.#maxPerPeer !== Infinity) this.#peers.enter(conn);
-    const handshake = handshakeFailure(conn);
+  async #serve(state: ConnState, handled: PromiseLike<unknown>): Promise<void> {
+    this.active.add(state);
     try {
       await handled;
-      dispose(conn); // the callback may have closed it
+      dispose(state.conn); // the callback may have closed it
     } catch (error) {
-      this.#fail(error, conn, handshake);
+      this.#fail(error, state.conn);
     }
-    this.active.delete(slot);
-    this.#peers.leave(conn);
+    this.active.delete(state);
+    state.leavePeer();
     this.#freed();
   }
 
   /** Closes the connection, and tells of the failure later: places are freed first. */
-  async #fail(
-    error: unknown,
-    conn: C,
-    handshake?: Promise<unknown>,
-  ): Promise<void> {
+  async #fail(error: unknown, conn: Deno.Conn): Promise<void> {
+    const failed = hasFailedHandshake(conn, error); // before it is closed
     const wasOpen = close(conn);
-    const failure = await handshake;
-    if (isCancelled(error)) {
-      if (!wasOpen) return;
-    } else if (failure !== undefined && isSame(failure, error)) {
-      return void this.#counts.aborted++;
-    }
-    if (!isPeerGoneWhileServed(error)) this.onError(error, conn);
+    if (await failed) this.#counts.aborted++;
+    else if (isCancelled(error) && !wasOpen) return;
+    else if (!isPeerGoneWhileServed(error)) this.onError(error, conn);
   }
 
-  onError = (error: unknown, conn: C): void => {
+  onError(error: unknown, conn: Deno.Conn): void {
     this.#counts.connectionErrors++;
     const hook = this.#settings.onConnectionError;
     if (hook) callHook(() => hook(error, conn, this.#listener));
     else print(console.error, "Error in a connection callback:", error);
-  };
+  }
 
-  onFailure = (thrown: unknown, isFirst: boolean): void => {
+  onFailure(thrown: unknown, isFirst: boolean): void {
     this.#counts.acceptErrors++;
     const hook = this.onAcceptError;
     const error = toError(thrown);
@@ -205,13 +197,15 @@ export class Service<C extends Deno.Conn, A extends Deno.Addr>
       const what = `Cannot accept on ${where}, trying again:`;
       print(console.warn, what, errorCode(error) || error);
     }
-  };
+  }
 
-  onGone = (): void => void this.#counts.aborted++;
+  onGone(): void {
+    this.#counts.aborted++;
+  }
 
-  onTimeOut = (): void => void this.#counts.timedOut++;
-
-  onClosed = (): void => void this.#listener.close();
+  onClosed(): void {
+    this.#listener.close();
+  }
 
   // Limits
 
@@ -221,7 +215,7 @@ export class Service<C extends Deno.Conn, A extends Deno.Addr>
 
   set maxConnections(max: number) {
     this.#maxConnections = max;
-    this.#checkLimit();
+    this.checkLimit();
   }
 
   get maxConnectionsPerPeer(): number {
@@ -229,73 +223,84 @@ export class Service<C extends Deno.Conn, A extends Deno.Addr>
   }
 
   set maxConnectionsPerPeer(max: number) {
-    // Without a limit, those that are active were not counted.
-    for (const conn of this.active) this.#peers.enter(conn);
     this.#maxPerPeer = max;
+    // Without a limit, those that are here were not counted.
+    for (const state of [...this.active, ...this.#acceptor.states]) {
+      state.peer ??= this.#peers.enter(state.conn.remoteAddr);
+    }
   }
 
   get #isLimited(): boolean {
     return this.#maxConnections !== Infinity;
   }
 
-  isFull = (): boolean => {
-    const count = this.active.size + this.#stage.waiting;
-    return count >= this.#maxConnections && !this.#hasEnded;
+  /** How many connections count toward the limit. */
+  get #count(): number {
+    const { waiting, parked } = this.#acceptor;
+    return this.active.size + waiting + parked;
+  }
+
+  get hasRoom(): boolean {
+    return this.active.size < this.#maxConnections;
+  }
+
+  hasPlace(): boolean {
+    return this.#count <= this.#maxConnections; // with the one that asks
+  }
+
+  peerHasPlace = (state: ConnState): true | "peer" => {
+    if (this.#maxPerPeer === Infinity || state.peer !== undefined) return true;
+    const { remoteAddr } = state.conn;
+    state.peer = this.#peers.enter(remoteAddr, this.#maxPerPeer);
+    return state.peer !== undefined || "peer";
   };
 
-  peerHasRoom = (conn: C): boolean =>
-    this.#maxPerPeer === Infinity || this.#peers.enter(conn, this.#maxPerPeer);
-
-  onEnter = (): void => {
-    if (this.#isLimited) this.#checkLimit();
-  };
+  onWaiting(): void {
+    if (this.#isLimited) this.checkLimit();
+  }
 
   /** Looks at the limit again, after a change on either side of it. */
-  #checkLimit(): void {
-    if (this.#settings.overflow === "queue" && this.isFull()) {
-      this.#acceptor.hold("full");
+  checkLimit(): void {
+    const isFull = this.#count >= this.#maxConnections;
+    if (isFull && this.#settings.overflow === "queue") {
+      this.#acceptor.hold(FULL);
     } else {
-      this.#acceptor.release("full");
+      this.#acceptor.release(FULL);
     }
+    this.#acceptor.update();
   }
 
   /** A connection is closed: there is a descriptor again, and perhaps a place. */
   #freed(): void {
-    if (!this.#isLimited && !this.#acceptor.isHeld) return; // nothing follows
+    if (!this.#isLimited && !this.#acceptor.holds.any) return; // nothing follows
     this.#acceptor.retry();
-    this.#checkLimit();
+    this.checkLimit();
   }
 
   /** Closes a connection that is not to be delivered. */
-  turnAway = (conn: C, why: false | RejectReason): void => {
-    this.#peers.leave(conn);
-    this.#counts.accepted++;
+  refuse(state: ConnState, why: Refusal): void {
+    const { conn } = state;
+    state.leavePeer();
     if (why) this.#counts.rejected++;
     else this.#counts.aborted++;
-    if (this.#isLimited) this.#checkLimit(); // before anybody is told
+    if (this.#isLimited) this.checkLimit(); // before anybody is told
     const { onReject } = this.#settings;
     const say = () => why && onReject?.(conn, why, this.#listener);
     if (this.#lastLines.close(conn, say, () => this.#freed())) this.#freed();
-  };
-
-  /**
-   * Ends the demand.
-   *
-   * @returns What is accepted and not delivered, and those who wait for a connection.
-   */
-  end(): {
-    inHand: (C | Promise<C>)[];
-    waiters: ((conn: C | undefined) => void)[];
-  } {
-    this.#hasEnded = true;
-    this.#counts.accepted += this.#acceptor.parked + this.#stage.waiting;
-    const waiters = this.#waiters.takeAll();
-    const inHand = this.#acceptor.stop();
-    for (const item of inHand) this.#peers.leave(item as C);
-    return { inHand, waiters };
   }
 
-  /** Resolves when nobody is active, and no last line is under way. */
+  /** Counts connections that were closed before they were delivered. */
+  onDropped(count: number): void {
+    this.#counts.aborted += count;
+  }
+
+  /** Ends the demand. Gives those that wait for a connection. */
+  end(): Waiter[] {
+    this.#idle?.end(); // it goes on for those that are delivered
+    return this.#waiters.takeAll();
+  }
+
+  /** Resolves when no connection is active, and no last line is under way. */
   async idle(): Promise<void> {
     await Promise.all([this.active.emptied(), this.#lastLines.done()]);
   }

@@ -10,7 +10,8 @@ function serve(port: number): ConnListener {
   const where = { hostname: "127.0.0.1", port, tcpBacklog: 4096 };
   const open = () =>
     Deno.listen({ ...where, loadBalanced: true } as Deno.TcpListenOptions);
-  return new ConnListener(new SharedSocket(open), {}, pong);
+  const { listener } = new SharedSocket(open);
+  return new ConnListener(listener as Deno.TcpListener, {}, pong);
 }
 
 scope.onmessage = ({ data }) => {

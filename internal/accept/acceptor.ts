@@ -1,112 +1,226 @@
+import type { ConnState } from "../conn/conn_state.ts";
+import { stateOf } from "../conn/front.ts";
 import { isClosed, isPeerGoneBeforeAccept } from "../util/failures.ts";
-import type { Intake, Stage } from "./stage.ts";
+import { Queue } from "../util/queue.ts";
+import { Backoff } from "./backoff.ts";
+import { BACKOFF, Holds } from "./holds.ts";
+import { type Check, Pipeline, type Refusal } from "./pipeline.ts";
+import type { Socket, SocketOwner } from "./socket.ts";
 
-/** The first wait after a failed accept, in ms: long enough not to spin. */
-const MIN_BACKOFF = 5;
-/** The longest, in ms: how late it may be noticed that descriptors are back. */
-const MAX_BACKOFF = 1000;
-/**
- * After how many vanished clients in a row there is a wait of MIN_BACKOFF. Without
- * it, a socket on which every accept fails would starve the event loop.
- */
-const MAX_GONE_IN_A_ROW = 256;
-
-/** The holds that end by themselves. Who is accepted already need not wait for that. */
-const PASSING: ReadonlySet<string> = new Set(["full", "backoff"]);
-
-/** Whom the acceptor works for. */
-export interface Owner<C extends Deno.Conn> {
+/** What the acceptor works for. */
+export interface AcceptorOwner {
   /** Whether somebody wants a connection. `update()` is to be called when it changes. */
-  hasDemand(): boolean;
+  readonly hasDemand: boolean;
+  /** Whether one more may be delivered. */
+  readonly hasRoom: boolean;
+  /** Counts a connection that was accepted, and says how many there were. */
+  onAccepted(): number;
   /** Gets a connection. Must not throw. */
-  take(conn: C): void;
+  deliver(state: ConnState): void;
+  /** Gets a connection that is not to be delivered, and why. */
+  refuse(state: ConnState, why: Refusal): void;
+  /** Told that a connection has begun to wait until it is ready. */
+  onWaiting(): void;
   /** Told that a client was gone before it was accepted. */
   onGone(): void;
   /** Told of another failure, during the hold "backoff", and whether the last accept had succeeded. */
   onFailure(error: unknown, isFirst: boolean): void;
-  /** Told that the socket is closed. */
+  /** Told that the program has closed the socket, and nobody is left inside. */
   onClosed(): void;
 }
 
 /**
  * Accepts connections one at a time, and only while somebody wants one.
  *
- * Two ideas carry it. *Demand*: an accept is in flight only while the owner wants
- * a connection. *Holds*: independent reasons not to accept now; accepting goes on
- * when none is left. *Parking* follows from them: Deno cannot cancel an accept
- * without closing the socket, so the one connection that it brings when nobody wants
- * it any more is kept, and given first when accepting goes on.
+ * Two ideas carry it. *Demand*: an accept is in flight only while the service wants a
+ * connection. *Holds*: independent reasons not to accept now; accepting goes on when
+ * none is left. *Parking* follows from them: Deno cannot cancel an accept without
+ * closing the socket, so the one connection that it brings when nobody wants it any
+ * more is kept, and delivered first when accepting goes on.
  */
-export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
-  readonly #stage: Stage<C, A>;
-  readonly #owner: Owner<C>;
-  readonly #holds = new Set<string>(); // in the order in which they began
-  #accepting: Promise<C> | undefined; // in flight
-  #parked: C | undefined;
-  #running = false;
-  #stopped = false;
-  #refed: boolean; // by ref() and unref()
-  #intake: Intake = "anybody"; // what the stage was last told: whom to take,
-  #alive: boolean | undefined; // and whether to keep the process alive
-  #failing = false; // since the last success
-  #wait = MIN_BACKOFF; // after the next failure
-  #waiting: ReturnType<typeof setTimeout> | undefined; // during the hold "backoff"
-  #goneInARow = 0;
-  #changed = Promise.withResolvers<void>();
+export class Acceptor implements SocketOwner {
+  /** Why nothing is accepted now. */
+  readonly holds = new Holds();
+  readonly #socket: Socket;
+  readonly #owner: AcceptorOwner;
+  readonly #pipeline: Pipeline;
+  readonly #ready = new Queue<ConnState>(); // and not delivered: parked
+  readonly #backoff = new Backoff(() => this.release(BACKOFF));
+  #isRefed: boolean; // by ref() and unref()
+  #isAlive: boolean | undefined; // whether it keeps the process alive
+  #isDelivering = false; // in a microtask
+  #isSocketClosed = false; // by the program
+  #hasEnded = false;
+  #changed: PromiseWithResolvers<void> | undefined;
 
-  constructor(stage: Stage<C, A>, owner: Owner<C>, refed = true) {
-    this.#stage = stage;
+  /**
+   * @param checks What a connection has to pass before it is delivered.
+   * @param timeout How long that may take, in ms.
+   */
+  constructor(
+    socket: Socket,
+    owner: AcceptorOwner,
+    checks: readonly Check[],
+    timeout: number,
+  ) {
+    this.#socket = socket;
     this.#owner = owner;
-    this.#refed = refed;
+    this.#pipeline = new Pipeline(checks, timeout, this);
+    this.#isRefed = socket.isRefed;
+    socket.own(this);
   }
 
-  /** Why nobody is accepted now. */
-  get holds(): string[] {
-    return [...this.#holds];
+  /** How many are accepted, and wait until they are ready. */
+  get waiting(): number {
+    return this.#pipeline.size;
   }
 
-  get isHeld(): boolean {
-    return this.#holds.size > 0;
+  /** How many are ready, and not delivered. */
+  get parked(): number {
+    return this.#ready.size;
+  }
+
+  /** What is not delivered yet. */
+  get states(): ConnState[] {
+    return [...this.#ready.items, ...this.#pipeline.states];
+  }
+
+  // Demand and holds
+
+  /** Whether what is accepted is wanted. */
+  get isTaking(): boolean {
+    return !this.#hasEnded && this.#owner.hasDemand &&
+      !this.holds.stopDelivery;
+  }
+
+  /** Whether more is wanted. What is ready goes first. */
+  get isAccepting(): boolean {
+    return this.isTaking && !this.holds.any && this.#ready.size === 0 &&
+      !this.#isSocketClosed;
   }
 
   hold(reason: string): void {
-    if (this.#stopped) return;
-    this.#holds.add(reason);
+    if (this.#hasEnded || this.holds.has(reason)) return;
+    this.holds.add(reason);
     this.update();
+  }
+
+  /** Holds for a reason that the program may have several times at once. */
+  holdOnce(reason: string): Disposable {
+    let isHeld = !this.#hasEnded;
+    if (isHeld) this.holds.add(reason);
+    this.update();
+    return {
+      [Symbol.dispose]: () => {
+        if (isHeld) this.release(reason);
+        isHeld = false;
+      },
+    };
   }
 
   release(reason: string): void {
-    this.#holds.delete(reason);
+    if (!this.holds.has(reason)) return;
+    this.holds.remove(reason);
     this.update();
   }
 
-  /** How many are parked: one at most. */
-  get parked(): number {
-    return this.#parked === undefined ? 0 : 1;
-  }
-
-  /** Whom the holds and the demand let in. */
-  get intake(): Intake {
-    if (this.#stopped || !this.#owner.hasDemand()) return "nobody";
-    if (this.#holds.size === 0) return "anybody";
-    const isPassing = this.#holds.isSubsetOf(PASSING);
-    return isPassing ? "those inside" : "nobody";
-  }
-
-  get #wanted(): boolean {
-    const { intake } = this;
-    return intake === "anybody" ||
-      intake === "those inside" && this.#stage.isObedient;
-  }
-
-  /** Must be called after every change of demand or holds. */
+  /** Must be called after every change of demand, of holds, and of room. */
   update(): void {
-    const { intake } = this;
-    if (intake !== this.#intake) this.#stage.take(this.#intake = intake);
-    const alive = this.#refed && intake !== "nobody";
-    if (alive !== this.#alive) this.#keepAlive(this.#alive = alive);
-    this.#changed.resolve();
-    if (this.#wanted && !this.#running) this.#run();
+    this.#changed?.resolve();
+    if (this.#hasEnded) return;
+    const isAlive = this.isTaking && this.#isRefed;
+    if (isAlive !== this.#isAlive) this.#keepAlive(this.#isAlive = isAlive);
+    if (this.isAccepting) this.#socket.accept();
+    else if (this.#ready.size === 0) this.#socket.cancel();
+    else if (this.#mayDeliver) this.#deliverSoon();
+    if (this.#isSocketClosed && this.waiting + this.parked === 0) {
+      this.#owner.onClosed();
+    }
+  }
+
+  // What the socket brings
+
+  onConn(conn: Deno.Conn): void {
+    if (this.#hasEnded) return this.#socket.giveBack(conn);
+    this.#backoff.succeed();
+    const state = stateOf(conn);
+    state.order = this.#owner.onAccepted();
+    this.#pipeline.enter(state);
+  }
+
+  onError(error: unknown): void {
+    if (isClosed(error)) {
+      this.#isSocketClosed = true;
+    } else if (isPeerGoneBeforeAccept(error)) {
+      this.#owner.onGone();
+      if (this.#backoff.miss()) this.hold(BACKOFF);
+    } else {
+      const isFirst = this.#backoff.fail();
+      this.hold(BACKOFF);
+      this.#owner.onFailure(error, isFirst);
+    }
+    this.update();
+  }
+
+  // What the pipeline brings. The next accept begins in the same microtask: the drain
+  // counts on it.
+
+  onReady(state: ConnState): void {
+    if (this.#hasEnded) this.#socket.giveBack(state.conn); // by a check's hook
+    else if (this.#ready.size === 0 && this.#mayDeliver) {
+      this.#owner.deliver(state);
+    } else this.#ready.push(state);
+    this.update();
+  }
+
+  onRefused(state: ConnState, why: Refusal): void {
+    this.#owner.refuse(state, why);
+    this.update();
+  }
+
+  onWaiting(): void {
+    this.#owner.onWaiting();
+    this.update();
+  }
+
+  get #mayDeliver(): boolean {
+    return this.isTaking && this.#owner.hasRoom;
+  }
+
+  /** One after the other, each in a microtask: never from inside a verb. */
+  #deliverSoon(): void {
+    if (this.#isDelivering) return;
+    this.#isDelivering = true;
+    queueMicrotask(() => {
+      this.#isDelivering = false;
+      const state = this.#mayDeliver ? this.#ready.shift() : undefined;
+      if (state !== undefined) this.#owner.deliver(state);
+      this.update();
+    });
+  }
+
+  // The rest
+
+  /** Tries at once, if it waits after a failure. */
+  retry(): void {
+    this.#backoff.end();
+    this.release(BACKOFF);
+  }
+
+  #keepAlive(isAlive: boolean): void {
+    this.#socket.keepAlive(isAlive);
+    this.#pipeline.keepAlive(isAlive);
+    this.#backoff.keepAlive(isAlive);
+  }
+
+  /** Whether the process is to be kept alive while connections are wanted. */
+  get isRefed(): boolean {
+    return this.#isRefed;
+  }
+
+  set isRefed(isRefed: boolean) {
+    this.#isRefed = isRefed;
+    this.update();
   }
 
   /** Resolves at the next update. */
@@ -115,89 +229,18 @@ export class Acceptor<C extends Deno.Conn, A extends Deno.Addr = Deno.Addr> {
     return this.#changed.promise;
   }
 
-  async #run(): Promise<void> {
-    this.#running = true;
-    while (this.#wanted) {
-      let conn: C;
-      try {
-        // The one await per connection. A parked one is there already.
-        conn = await (this.#parked ?? (this.#accepting = this.#stage.accept()));
-      } catch (error) {
-        this.#accepting = undefined;
-        this.#failed(error);
-        continue;
-      }
-      if (this.#stopped) break; // stop() has it
-      this.#accepting = undefined;
-      this.#goneInARow = 0;
-      this.#failing = false;
-      this.#wait = MIN_BACKOFF;
-      // Whatever has happened during the await is looked at here, and only here.
-      this.#parked = this.#wanted ? undefined : conn;
-      if (this.#parked === undefined) this.#owner.take(conn);
-    }
-    this.#running = false;
+  /** Whether a connection is being asked about. It leaves by the answer. */
+  get isAsking(): boolean {
+    return this.#pipeline.isAsking;
   }
 
-  #failed(error: unknown): void {
-    if (this.#stopped) return;
-    if (isClosed(error)) {
-      this.#owner.onClosed();
-    } else if (isPeerGoneBeforeAccept(error)) {
-      this.#owner.onGone();
-      if (++this.#goneInARow % MAX_GONE_IN_A_ROW === 0) {
-        this.#backOff(MIN_BACKOFF);
-      }
-    } else {
-      const isFirst = !this.#failing;
-      this.#failing = true;
-      this.#backOff(this.#wait);
-      this.#wait = Math.min(this.#wait * 2, MAX_BACKOFF);
-      this.#owner.onFailure(error, isFirst);
-    }
-  }
-
-  #backOff(wait: number): void {
-    this.#waiting = setTimeout(() => this.release("backoff"), wait);
-    if (!this.#alive) Deno.unrefTimer(this.#waiting);
-    this.hold("backoff");
-  }
-
-  /** Tries at once, if it waits after a failure. */
-  retry(): void {
-    clearTimeout(this.#waiting);
-    this.#wait = MIN_BACKOFF;
-    this.release("backoff");
-  }
-
-  #keepAlive(alive: boolean): void {
-    if (alive) this.#stage.ref();
-    else this.#stage.unref();
-    if (this.#waiting === undefined) return;
-    if (alive) Deno.refTimer(this.#waiting);
-    else Deno.unrefTimer(this.#waiting);
-  }
-
-  /** Whether the owner wants the process to be kept alive while it has demand. */
-  get refed(): boolean {
-    return this.#refed;
-  }
-
-  set refed(refed: boolean) {
-    this.#refed = refed;
-    this.update();
-  }
-
-  /** Ends accepting, for ever. Gives back what is accepted and not taken. */
-  stop(): (C | Promise<C>)[] {
-    this.#stopped = true;
-    this.#holds.clear();
-    this.retry();
-    const parked = this.#parked;
-    this.#parked = undefined;
-    return [
-      ...(parked === undefined ? [] : [parked]),
-      ...this.#stage.giveBack(this.#accepting),
-    ];
+  /** Ends accepting, for ever. Gives what was not delivered, what is ready first. */
+  stop(): ConnState[] {
+    this.#hasEnded = true;
+    this.holds.clear();
+    this.#backoff.end();
+    this.#changed?.resolve();
+    const waiting = this.#pipeline.end().sort((a, b) => a.order - b.order);
+    return [...this.#ready.takeAll(), ...waiting];
   }
 }

@@ -1,11 +1,14 @@
-import { bytesAhead, readAhead } from "../conn/covered.ts";
+import type { ConnState } from "../conn/conn_state.ts";
+import { readAhead } from "../conn/front.ts";
 
 /**
- * Resolves when a client has spoken, with whether it has (LEV_OPT_DEFERRED_ACCEPT).
- * The kernel could wait for that itself (TCP_DEFER_ACCEPT), but Deno does not expose
- * it. So the first bytes are read here, and come first when the connection is read.
+ * Whether a client has sent something (LEV_OPT_DEFERRED_ACCEPT). The kernel could wait
+ * for that itself (TCP_DEFER_ACCEPT), but Deno does not expose it. So the first bytes
+ * are read here, and come first when the connection is read.
  */
-export function firstByte(conn: Deno.Conn): boolean | Promise<boolean> {
-  if (bytesAhead(conn).length > 0) return true;
-  return readAhead(conn);
+export function firstByteIsHere(state: ConnState): boolean | undefined {
+  const { ahead } = state;
+  if (ahead !== undefined && ahead.length > 0) return true;
+  if (ahead?.hasEnded) return false;
+  readAhead(state);
 }

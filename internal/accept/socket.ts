@@ -1,119 +1,232 @@
 /**
- * The listening socket: the innermost stage. It knows what Deno does not tell: what
- * was accepted and not delivered by a listener that was detached, whether the socket
- * keeps the process alive, when its queue is empty, and when its address is free.
+ * The listening socket, and the one accept that may be in flight on it. The accept
+ * belongs to the socket for ever: what it brings goes to the owner that the socket has
+ * by then. It also knows what Deno does not tell: whether the socket keeps the process
+ * alive, when its queue is empty, and when its address is free.
  */
-import { dispose } from "../conn/close.ts";
-import { handOn } from "../conn/covered.ts";
+import { close, dispose } from "../conn/close.ts";
+import { handOver, keepInBackground, stateOf } from "../conn/front.ts";
 import { caughtUp, nextTurn } from "../util/event_loop.ts";
+import { isClosed } from "../util/failures.ts";
 import { Queue } from "../util/queue.ts";
-import { never, Stage } from "./stage.ts";
-import { SocketFile } from "./socket_file.ts";
+import type { SocketFile } from "./socket_file.ts";
 
-/** Sockets that were detached: adopted again, they remember. */
-// deno-lint-ignore no-explicit-any
-const detached = new WeakMap<Deno.Listener, Socket<any, any>>();
+/** What gets the connections of a socket. */
+export interface SocketOwner {
+  /** Whether it wants a connection now. */
+  readonly isAccepting: boolean;
+  /** Gets a connection, wanted or not. */
+  onConn(conn: Deno.Conn): void;
+  /** Told why an accept has failed. */
+  onError(error: unknown): void;
+}
 
-/**
- * A socket that may change hands. While something is in hand, this is what
- * `detach()` gives: a `Deno.Listener` that yields it first.
- */
-export class Socket<
-  C extends Deno.Conn = Deno.Conn,
-  A extends Deno.Addr = Deno.Addr,
-> extends Stage<C, A> {
-  /** What was taken from it and not delivered. An accept in flight is the last. */
-  readonly #inHand = new Queue<C | Promise<C>>();
-  /** What accept() has given for one in hand, and what it stands for by now. */
-  readonly #origins = new WeakMap<Promise<C>, Promise<C>>();
-  /** And the other way round, while somebody has it. */
-  readonly #given = new WeakMap<Promise<C>, Promise<C>>();
+/** A call of `ask()` on a socket without an owner. */
+type Asker = PromiseWithResolvers<Deno.Conn>;
+
+/** The sockets by Deno's own listeners: a detached one remembers. */
+const sockets = new WeakMap<Deno.Listener, Socket>();
+
+export class Socket {
+  readonly addr: Deno.Addr;
+  /** What it talks: `"tcp"`, `"TLS"`, `"unix"` or `"vsock"`. */
+  readonly transport: string;
   readonly #file: SocketFile | undefined;
-  #accepts = 0; // how many were begun
-  #accepting: Promise<C> | undefined; // the last of them, settled or not
-  #refed = true;
+  #inner: Deno.Listener; // Deno's own
+  #owner: SocketOwner | undefined;
+  readonly #undelivered = new Queue<Deno.Conn>();
+  readonly #askers = new Queue<Asker>();
+  #accepting: Promise<void> | undefined; // settles with the accept in flight
+  #acceptingFrom: Deno.Listener | undefined;
+  #isInherited = false; // that accept was begun for an owner which is gone
+  #isHandingOut = false; // an undelivered one, in a microtask
+  #accepts = 0;
+  #isRefed = true; // by its last owner
+  #isAlive: boolean | undefined; // as Deno was told
   #released: Promise<void> | undefined;
 
-  /** The stage for a socket that somebody else has made. */
-  static of<C extends Deno.Conn, A extends Deno.Addr>(
-    listener: Deno.Listener<C, A>,
-  ): Socket<C, A> {
-    if (listener instanceof Socket) return listener;
-    return detached.get(listener) ?? new Socket(listener, false);
+  /**
+   * @param listener What Deno has made.
+   * @param transport What it talks, which Deno does not tell of a TLS listener.
+   * @param file The file of a Unix socket.
+   */
+  constructor(
+    listener: Deno.Listener,
+    transport: string,
+    file?: SocketFile,
+  ) {
+    sockets.set(listener, this);
+    this.#inner = listener;
+    this.addr = listener.addr;
+    this.transport = transport;
+    this.#file = file;
   }
 
-  /** @param isNew Whether it was made just now: then the file at its path is its own. */
-  constructor(listener: Deno.Listener<C, A>, isNew: boolean) {
-    super(listener);
-    const { addr } = listener;
-    if (addr.transport === "unix") {
-      this.#file = new SocketFile(addr.path, isNew);
-    }
+  /** The socket of a listener of Deno's, if it has one already. */
+  static of(listener: Deno.Listener): Socket | undefined {
+    return sockets.get(listener);
   }
 
-  /** What its owner sees: the socket as it was made, if nothing is in hand. */
-  get shown(): Deno.Listener<C, A> {
-    return this.#inHand.size === 0 ? this.inner : this;
+  /** Deno's own listener. */
+  get listener(): Deno.Listener {
+    return this.#inner;
   }
 
   /** Whether it is to keep the process alive while it is accepted from. */
-  get refed(): boolean {
-    return this.#refed;
+  get isRefed(): boolean {
+    return this.#isRefed;
   }
 
-  /** What it talks. Deno's TLS listener has a TCP address, too, and its class is not exported. */
-  get transport(): string {
-    const isTls = this.inner.constructor.name === "TlsListener";
-    return isTls ? "TLS" : this.addr.transport;
+  /** Whether the next owner gets something that was accepted for another. */
+  get hasUndelivered(): boolean {
+    return this.#undelivered.size > 0 || this.#accepting !== undefined;
   }
 
-  override accept(): Promise<C> {
-    const next = this.#inHand.shift();
-    if (next === undefined) {
-      this.#accepts++;
-      return this.#accepting = this.inner.accept();
+  // With an owner
+
+  /** Gives what comes to an owner from now on. */
+  own(owner: SocketOwner): void {
+    this.#owner = owner;
+    this.#isAlive = undefined;
+  }
+
+  /** Asks for a connection: an undelivered one, or an accept. One at a time. */
+  accept(): void {
+    if (this.#undelivered.size > 0) this.#handOutSoon();
+    else if (this.#accepting === undefined) this.#begin();
+  }
+
+  /** No connection is wanted now. Deno cannot cancel the accept in flight. */
+  cancel(): void {}
+
+  #begin(): void {
+    this.#accepts++;
+    this.#isInherited = false;
+    this.#acceptingFrom = this.#inner;
+    this.#accepting = this.#inner.accept().then(this.#onConn, this.#onError);
+  }
+
+  /** Whether an accept is in flight. */
+  protected get isPending(): boolean {
+    return this.#accepting !== undefined;
+  }
+
+  /** Whether its owner wants a connection. */
+  protected get isWanted(): boolean {
+    return this.#owner !== undefined && this.#owner.isAccepting;
+  }
+
+  /** Goes on with another socket for the same queue. That cancels the accept in flight. */
+  protected replace(listener: Deno.Listener): void {
+    const old = this.#inner;
+    sockets.set(listener, this);
+    this.#inner = listener;
+    if (this.#isAlive === false) listener.unref();
+    close(old);
+  }
+
+  readonly #onConn = (conn: Deno.Conn): void => {
+    this.#accepting = undefined;
+    const isNext = this.#undelivered.size === 0;
+    if (isNext && this.#owner !== undefined) this.#owner.onConn(conn);
+    else this.giveBack(conn); // behind those that have come before it
+  };
+
+  readonly #onError = (error: unknown): void => {
+    this.#accepting = undefined;
+    if (this.isReleased) return;
+    const isCancelled = isClosed(error) && this.#acceptingFrom !== this.#inner;
+    if (isCancelled) return void (this.isWanted && this.accept());
+    if (this.#owner !== undefined) this.#owner.onError(error);
+    else if (this.#askers.size === 0) return; // it was for an owner that is gone
+    else if (this.#isInherited) this.#begin();
+    else this.#askers.shift()!.reject(error);
+    this.#keepAlive();
+  };
+
+  // Changing hands
+
+  /** Takes back a connection that was not delivered. */
+  giveBack(conn: Deno.Conn): void {
+    if (this.isReleased) return dispose(conn);
+    keepInBackground(stateOf(conn), true);
+    this.#undelivered.push(conn);
+    if (this.isWanted || this.#askers.size > 0) this.#handOutSoon();
+  }
+
+  /** Has no owner any more. What was not delivered is for the next, or for `ask()`. */
+  disown(undelivered: readonly Deno.Conn[], isRefed: boolean): void {
+    this.#owner = undefined;
+    this.cancel();
+    this.#isInherited = this.#accepting !== undefined;
+    const later = this.#undelivered.takeAll();
+    for (const conn of [...undelivered, ...later]) this.giveBack(conn);
+    this.#isRefed = isRefed;
+    this.#keepAlive();
+  }
+
+  /** The next connection, while it has no owner. */
+  ask(): Promise<Deno.Conn> {
+    if (this.#owner !== undefined) {
+      const busy = "Another accept task is ongoing";
+      return Promise.reject(new Deno.errors.Busy(busy));
     }
-    if (this.#refed) this.ref(); // it may be the accept in flight
-    if (next instanceof Promise) return this.#orNext(next);
-    handOn(next);
-    return Promise.resolve(next);
+    if (this.isReleased) return Promise.reject(closed());
+    const asker = Promise.withResolvers<Deno.Conn>();
+    this.#askers.push(asker);
+    this.accept();
+    this.#keepAlive();
+    return asker.promise;
   }
 
-  /** One in hand that fails is passed over, for who has asked for it last. */
-  #orNext(inHand: Promise<C>): Promise<C> {
-    const conn = inHand.catch(() => {
-      if (this.#given.get(inHand) !== conn) return never(); // it was given back
-      const next = this.accept();
-      this.#origins.set(conn, this.#origins.get(next) ?? next);
-      return next;
+  #handOutSoon(): void {
+    if (this.#isHandingOut) return;
+    this.#isHandingOut = true;
+    queueMicrotask(() => {
+      this.#isHandingOut = false;
+      this.#handOut();
     });
-    this.#given.set(inHand, conn);
-    this.#origins.set(conn, inHand);
-    return conn;
   }
 
-  /**
-   * Takes back what one owner has not delivered, for the next.
-   *
-   * @returns What to accept from now on.
-   */
-  handOver(inHand: (C | Promise<C>)[], refed: boolean): Deno.Listener<C, A> {
-    detached.set(this.inner, this);
-    for (const item of [...inHand, ...this.#inHand.takeAll()]) {
-      if (!(item instanceof Promise)) {
-        this.#inHand.push(item);
-        continue;
-      }
-      // However often it changes hands, it is in one promise.
-      const origin = this.#origins.get(item) ?? item;
-      origin.catch(() => {});
-      this.#given.delete(origin);
-      this.#inHand.push(origin);
-    }
-    if (refed) this.ref();
-    else this.unref();
-    return this.shown;
+  #handOut(): void {
+    const isWanted = this.isWanted || this.#askers.size > 0;
+    const conn = isWanted ? this.#undelivered.shift() : undefined;
+    if (conn === undefined) return;
+    if (this.#owner !== undefined) return this.#owner.onConn(conn);
+    handOver(stateOf(conn));
+    this.#askers.shift()!.resolve(conn);
+    if (this.#askers.size > 0) this.accept();
+    this.#keepAlive();
   }
+
+  // What keeps the process alive
+
+  /** Lets an owner say so. Without one, it is what somebody has asked for. */
+  keepAlive(isAlive: boolean): void {
+    if (isAlive === this.#isAlive) return;
+    this.#isAlive = isAlive;
+    if (isAlive) this.#inner.ref();
+    else this.#inner.unref();
+  }
+
+  #keepAlive(): void {
+    if (this.#owner !== undefined) return;
+    // Deno's own listener, with nothing pending, is as its owner has left it.
+    const isAsked = this.#askers.size > 0 || !this.hasUndelivered;
+    this.keepAlive(this.#isRefed && isAsked);
+  }
+
+  ref(): void {
+    this.#isRefed = true;
+    this.#keepAlive();
+  }
+
+  unref(): void {
+    this.#isRefed = false;
+    this.#keepAlive();
+  }
+
+  // The end
 
   /** How many accepts were begun on it, up to now. */
   get accepts(): number {
@@ -130,12 +243,17 @@ export class Socket<
     for (;;) {
       const before = this.#accepts;
       const isPending = () => this.#accepts === before;
-      await look(() => isPending() && this.#released === undefined);
+      await look(() => isPending() && !this.isReleased);
       if (isPending() || this.#accepts >= enough) return;
       // An accept that follows another has asked the kernel itself. If it is
       // pending, there was nothing, or the turn had no operations left.
       if (before > 0) look = nextTurn;
     }
+  }
+
+  /** Whether it is closed, by `release()`. */
+  get isReleased(): boolean {
+    return this.#released !== undefined;
   }
 
   /** Closes it. Resolves when the address can be listened on again; never rejects. */
@@ -146,30 +264,18 @@ export class Socket<
   async #release(): Promise<void> {
     // Until the accept in flight has settled the address is not free, and the
     // process must not end.
-    this.inner.ref();
+    this.keepAlive(true);
     const putBack = this.#file?.setAside();
-    this[Symbol.dispose](); // its owner may have closed it already
-    await this.#accepting?.catch(() => {});
+    close(this.#inner); // the program may have closed it already
+    for (const conn of this.#undelivered.takeAll()) dispose(conn);
+    await this.#accepting;
     await putBack?.();
+    this.#owner = undefined;
+    for (const asker of this.#askers.takeAll()) asker.reject(closed());
   }
+}
 
-  override close(): void {
-    for (const item of this.#inHand.takeAll()) {
-      if (item instanceof Promise) item.then(dispose, () => {});
-      else dispose(item);
-    }
-    this.inner.close();
-  }
-
-  override ref(): void {
-    this.#refed = true;
-    // Nobody has asked for the accept that is in flight while it is in hand.
-    if (this.#inHand.size === 0) this.inner.ref();
-    else this.inner.unref();
-  }
-
-  override unref(): void {
-    this.#refed = false;
-    this.inner.unref();
-  }
+/** What Deno rejects with when a listener is closed. */
+export function closed(): Error {
+  return new Deno.errors.BadResource("Listener has been closed");
 }

@@ -102,7 +102,7 @@ function mayConnect(path: string): boolean {
     const permission = { name: "net", host: `unix:${path}` } as const;
     return Deno.permissions.querySync(permission).state === "granted";
   } catch {
-    return false; // before Deno 2.? such a host is refused
+    return false; // older versions of Deno refuse such a host
   }
 }
 

@@ -1,26 +1,24 @@
 import { dispose } from "./close.ts";
+import { ConnState } from "./conn_state.ts";
 
 /**
- * Connections whose callback's promise is pending, so that `shutdown()` can count
- * and reach them.
+ * Connections whose callback's promise is pending, in the order in which they came: a
+ * list that is linked by the connections' own records.
  */
-export class ActiveConns<C extends Deno.Conn> {
-  // Slots are used again: an array with free ones takes less than a Set, which is
-  // 1 % of an accept.
-  readonly #conns: (C | undefined)[] = [];
-  readonly #free: number[] = [];
-  readonly #order: number[] = []; // when the one in each slot has come
-  #added = 0;
+export class ActiveConns {
+  /** Stands before the first and after the last, so that each has two neighbours. */
+  readonly #ends = new ConnState(undefined as unknown as Deno.Conn);
   #isCutOff = false;
   #emptied: PromiseWithResolvers<void> | undefined;
+  /** How many there are. */
+  size = 0;
   /** How many have ended by themselves. */
   completed = 0;
   /** How many were cut off. */
   aborted = 0;
 
-  /** How many there are. */
-  get size(): number {
-    return this.#conns.length - this.#free.length;
+  constructor() {
+    this.#ends.previous = this.#ends.next = this.#ends;
   }
 
   /** Resolves when there are none. */
@@ -30,42 +28,49 @@ export class ActiveConns<C extends Deno.Conn> {
     }
   }
 
-  /** Adds a connection, and gives the slot to delete it by. */
-  add(conn: C): number {
-    const slot = this.#free.pop() ?? this.#conns.length;
-    this.#conns[slot] = conn;
-    this.#order[slot] = this.#added++;
-    if (this.#isCutOff) this.#abort(conn);
-    return slot;
-  }
-
-  /** Those that are there, in the order in which they came; whoever ends is left out. */
-  *[Symbol.iterator](): Generator<C> {
-    const slots = [...this.#order.keys()];
-    slots.sort((a, b) => this.#order[a]! - this.#order[b]!);
-    const conns = slots.map((slot) => this.#conns[slot]);
-    for (const [i, conn] of conns.entries()) {
-      if (conn !== undefined && this.#conns[slots[i]!] === conn) yield conn;
-    }
+  add(state: ConnState): void {
+    const last = this.#ends.previous!;
+    state.previous = last;
+    state.next = this.#ends;
+    last.next = this.#ends.previous = state;
+    this.size++;
+    if (this.#isCutOff) this.#abort(state);
   }
 
   /** Deletes a connection whose callback has ended. */
-  delete(slot: number): void {
-    this.#conns[slot] = undefined;
-    this.#free.push(slot);
+  delete(state: ConnState): void {
+    state.previous!.next = state.next;
+    state.next!.previous = state.previous;
+    state.previous = state.next = undefined;
+    this.size--;
     if (!this.#isCutOff) this.completed++;
     if (this.#emptied && this.size === 0) this.#emptied.resolve();
+  }
+
+  /** Those that are there at the first step; those that end meanwhile are left out. */
+  *[Symbol.iterator](): Generator<ConnState> {
+    for (const state of this.#all()) {
+      if (state.next !== undefined) yield state;
+    }
+  }
+
+  #all(): ConnState[] {
+    const all: ConnState[] = [];
+    for (let at = this.#ends.next!; at !== this.#ends; at = at.next!) {
+      all.push(at);
+    }
+    return all;
   }
 
   /** Closes them all, and whatever is added from now on. */
   cutOff(): void {
     if (this.#isCutOff) return;
     this.#isCutOff = true;
-    for (const conn of this.#conns) if (conn !== undefined) this.#abort(conn);
+    for (const state of this.#all()) this.#abort(state);
   }
 
-  #abort(conn: C): void {
+  #abort(state: ConnState): void {
     this.aborted++;
-    dispose(conn);
+    dispose(state.conn);
   }
 }

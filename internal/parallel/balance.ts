@@ -1,8 +1,7 @@
 import type { ConnListener } from "../../listener.ts";
 import { nextTurn } from "../util/event_loop.ts";
 import { isPromise } from "../util/hooks.ts";
-import { Stage } from "../accept/stage.ts";
-import type { ConnectionCallback } from "../types.ts";
+import type { ConnectionCallback } from "../options.ts";
 import type { Load } from "./load.ts";
 import type { SharedSocket } from "./shared_socket.ts";
 
@@ -16,21 +15,22 @@ const MIN_WAIT = 1;
 const MAX_WAIT = 50;
 
 /**
- * The stage that keeps the workers even. The kernel gives a connection to whoever asks
- * first, and that is the same one again and again. So whoever has more than the others
- * stands back for a while, and looks time and again whether they take what comes.
+ * Keeps the workers even. The kernel gives a connection to the worker that asks first,
+ * and that is the same one again and again. So a worker that has more than the others
+ * does not accept for a while, and looks time and again whether they take what comes.
  */
-export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
+export class Balance {
   readonly #socket: SharedSocket;
   readonly #load: Load;
-  #wake: (() => void) | undefined; // set while it stands back
-  /** Who is held while it stands back. */
+  #isYielding = false;
+  #wake: (() => void) | undefined; // while it waits
+  /** What is held while it yields. */
   listener: ConnListener | undefined;
 
   constructor(socket: SharedSocket, load: Load) {
-    super(socket);
     this.#socket = socket;
     this.#load = load;
+    socket.mayAccept = () => this.#mayAccept();
     load.join();
   }
 
@@ -47,22 +47,26 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
     };
   }
 
-  override accept(): Promise<Deno.TcpConn> {
+  #mayAccept(): boolean {
+    if (this.#isYielding) return false;
     this.#load.ask();
-    return this.#load.isAhead ? this.#standBack() : super.accept();
+    if (!this.#load.isAhead) return true;
+    this.#yield();
+    return false;
   }
 
-  async #standBack(): Promise<Deno.TcpConn> {
+  async #yield(): Promise<void> {
+    this.#isYielding = true;
     await nextTurn(() => this.#load.isAhead); // those that have just been served go
     for (let wait = MIN_WAIT; this.#load.isAhead; wait *= 2) {
       await this.#hold(Math.min(wait, MAX_WAIT));
       if (!this.#load.isAhead) break;
-      const conn = await this.#socket.acceptNow();
-      if (conn === undefined) continue;
+      if (!await this.#socket.acceptNow()) continue;
       this.#load.miss();
-      return conn;
+      break;
     }
-    return await super.accept();
+    this.#isYielding = false;
+    this.#socket.retry();
   }
 
   async #hold(ms: number): Promise<void> {
@@ -77,30 +81,14 @@ export class Balance extends Stage<Deno.TcpConn, Deno.NetAddr> {
     clearTimeout(timer);
   }
 
-  /** Accepts nobody until it is told to take anybody. */
-  async stop(): Promise<void> {
-    await this.#socket.stop();
-    await nextTurn(() => true); // who was on the way is delivered
-  }
-
-  /** Leaves nobody to the others any more, as nobody will be left. */
+  /** Yields no more: all workers are ending. */
   async takeAll(): Promise<void> {
-    this.#end();
-    await nextTurn(() => true); // it has stepped forward
+    this.end();
+    await nextTurn(() => true); // its accept is pending again
   }
 
-  /** Leaves the queue to the others. Resolves when what it has taken is given. */
-  async leave(): Promise<void> {
-    this.#end();
-    await this.#socket.leave();
-  }
-
-  override close(): void {
-    this.#end();
-    super.close();
-  }
-
-  #end(): void {
+  /** Does not count among the workers any more. */
+  end(): void {
     this.#load.part();
     this.#wake?.();
   }

@@ -1,4 +1,6 @@
-import { applyFlags, checkCallback, readOnce, refuse } from "../settings.ts";
+import { applyFlags } from "../bind.ts";
+import { checkCallback, refuse } from "../check.ts";
+import { readOnce } from "../settings.ts";
 import type { ParallelOptions } from "./types.ts";
 
 /** The options of a service, checked. Nothing is open yet. */

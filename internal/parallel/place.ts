@@ -1,3 +1,4 @@
+import { Socket } from "../accept/socket.ts";
 import type { Place } from "./protocol.ts";
 import { SharedSocket } from "./shared_socket.ts";
 import type { ParallelMode } from "./types.ts";
@@ -55,10 +56,11 @@ function canShare(bind: Bind, by: Share): boolean {
 }
 
 /** Listens at a place that was found, beside whoever does already. */
-export function listenAt(place: Place): Deno.TcpListener | SharedSocket {
+export function listenAt(place: Place): Socket {
   const { mode, ...bind } = place;
   if (mode === "shared") return new SharedSocket(() => share(bind));
-  return Deno.listen({ ...bind, reusePort: mode === "reusePort" });
+  const listener = Deno.listen({ ...bind, reusePort: mode === "reusePort" });
+  return new Socket(listener, "tcp");
 }
 
 /** Keeps the queue of a shared place while no worker does. It accepts nobody. */

@@ -1,5 +1,6 @@
 /** What a worker does: it carries out the orders of its parent. */
 import type { ConnListener } from "../../listener.ts";
+import { BALANCE } from "../accept/holds.ts";
 import { nextTurn } from "../util/event_loop.ts";
 import { Balance, type Callback } from "./balance.ts";
 import { Load } from "./load.ts";
@@ -14,10 +15,9 @@ import {
   toThrown,
 } from "./protocol.ts";
 import { SharedSocket } from "./shared_socket.ts";
+import { within } from "../util/within.ts";
+import type { Socket } from "../accept/socket.ts";
 import type { ShutdownResult } from "../types.ts";
-
-/** How often it is looked whether somebody who was taken is delivered, in ms. */
-const LOOK = 10;
 
 /** The orders after which it takes nobody any more. */
 const ENDS: ReadonlySet<string> = new Set(["leave", "shutdown", "close"]);
@@ -29,9 +29,7 @@ type Scope = EventTarget & {
 };
 
 /** Makes a listener without a callback, with the options of this worker. */
-type Make = (
-  socket: Deno.Listener<Deno.TcpConn, Deno.NetAddr>,
-) => ConnListener;
+type Make = (socket: Socket) => ConnListener;
 
 let isServing = false;
 
@@ -57,7 +55,7 @@ class Serving {
   readonly #make: Make;
   readonly #callback: Callback;
   #listener: ConnListener | undefined;
-  #balance: Balance | undefined; // where the queue is shared
+  #shared: { socket: SharedSocket; balance: Balance } | undefined;
   #last: Promise<unknown> = Promise.resolve(); // the order before
   readonly #endings: Promise<void>[] = []; // the orders that end it
 
@@ -113,7 +111,7 @@ class Serving {
       case "leave":
         return await this.#leave(listener, order.timeout);
       case "shutdown":
-        await this.#balance?.takeAll();
+        await this.#shared?.balance.takeAll();
         return await listener.shutdown({ timeout: order.timeout });
       case "close":
         return await listener.close();
@@ -122,13 +120,14 @@ class Serving {
   }
 
   #listen({ place, data, paused, load }: Order & { order: "listen" }): void {
-    let socket = listenAt(place);
+    const socket = listenAt(place);
+    const listener = this.#listener = this.#make(socket);
     if (socket instanceof SharedSocket) {
       const { buffer, slot } = load;
-      socket = this.#balance = new Balance(socket, new Load(buffer, slot));
+      const balance = new Balance(socket, new Load(buffer, slot));
+      balance.listener = listener;
+      this.#shared = { socket, balance };
     }
-    const listener = this.#listener = this.#make(socket);
-    if (this.#balance) this.#balance.listener = listener;
     if (paused) listener.pause();
     this.#setData(listener, data);
     listener.signal.addEventListener("abort", () => {
@@ -141,15 +140,19 @@ class Serving {
   }
 
   #setData(listener: ConnListener, data: unknown): void {
-    const callback = this.#balance?.count(this.#callback) ?? this.#callback;
+    const { balance } = this.#shared ?? {};
+    const callback = balance?.count(this.#callback) ?? this.#callback;
     listener.setCallback(callback, data);
   }
 
-  /** Whoever it has taken already is delivered before. One that is leaving takes nobody. */
+  /** What is accepted already is delivered before. One that is leaving is not paused. */
   async #pause(listener: ConnListener): Promise<void> {
     if (this.#endings.length > 0) return;
-    await this.#balance?.stop();
-    listener.pause();
+    if (this.#shared !== undefined) {
+      using _hold = listener.hold(BALANCE); // cancels the accept
+      await nextTurn(() => true); // it may have brought a connection
+      listener.pause();
+    } else listener.pause();
   }
 
   /** Where the queue is shared it is the others', and else it is served first. */
@@ -157,19 +160,25 @@ class Serving {
     listener: ConnListener,
     timeout: number,
   ): Promise<ShutdownResult> {
-    if (this.#balance === undefined) {
+    if (this.#shared === undefined) {
       return await listener.shutdown({ timeout });
     }
     const end = performance.now() + timeout;
-    await this.#balance.leave();
+    const { socket, balance } = this.#shared;
+    balance.end();
+    socket.leave();
     this.#report({ report: "left" });
-    listener.resume(); // there is nobody to take but those whom it has
-    const hasSome = () => listener.stats.waiting + listener.stats.parked > 0;
-    while (hasSome() && performance.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, LOOK));
-    }
-    await nextTurn(() => true);
+    listener.resume(); // nothing is left to take but what it has
+    await within(timeout, closed(listener));
     const rest = Math.max(end - performance.now(), 0);
     return await listener.shutdown({ timeout: rest, drainBacklog: false });
   }
+}
+
+/** Resolves when a listener is closed. */
+function closed({ signal }: ConnListener): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve());
+  });
 }

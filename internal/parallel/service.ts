@@ -1,5 +1,5 @@
 import { callHook, print } from "../util/hooks.ts";
-import { checkTimeout } from "../settings.ts";
+import { checkTimeout } from "../check.ts";
 import { Load } from "./load.ts";
 import type { ParallelSettings } from "./options.ts";
 import { findPlace, holdQueue, type Share } from "./place.ts";

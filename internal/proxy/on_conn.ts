@@ -1,40 +1,39 @@
 /** The PROXY protocol on a connection: what is read of it, and what it shows then. */
+import type { Refusal } from "../accept/pipeline.ts";
+import type { ConnState } from "../conn/conn_state.ts";
 import {
-  bytesAhead,
+  headerOf,
   readAhead,
   realRemoteAddr,
   showAddrs,
-  shownAddrs,
-  skipAhead,
-} from "../conn/covered.ts";
-import { headerLength, type ParsedHeader, parseHeader } from "./header.ts";
-import type { Outcome } from "../accept/stage.ts";
+} from "../conn/front.ts";
 import type { ProxyHeader } from "../types.ts";
+import { headerLength, parseHeader } from "./header.ts";
+
+const NO_BYTES = new Uint8Array();
 
 /**
- * Reads a connection's header, and lets it show its addresses from then on. More may be
- * read with it, which comes first when the connection is read.
+ * Whether a connection's header is here. From then on the connection shows the addresses
+ * of the header. More bytes may have been read with it, which come first when the
+ * connection is read.
  */
-export async function readProxyHeader(
-  conn: Deno.Conn,
-  isHere: (conn: Deno.Conn) => boolean,
-): Promise<Outcome> {
-  if (shownAddrs(conn)) return true; // read by who had it before
-  for (;;) {
-    const bytes = bytesAhead(conn);
-    const length = headerLength(bytes);
-    if (length === undefined) return "proxy-header";
-    if (length <= bytes.length) return apply(conn, bytes.slice(0, length));
-    if (!await readAhead(conn) || !isHere(conn)) return false;
+export function proxyHeaderIsHere(
+  state: ConnState,
+): true | Refusal | undefined {
+  if (state.header !== undefined) return true; // read by a listener before
+  const { ahead } = state;
+  const bytes = ahead?.bytes ?? NO_BYTES;
+  const length = headerLength(bytes);
+  if (length === undefined) return "proxy-header";
+  if (length <= bytes.length) {
+    const header = parseHeader(bytes.slice(0, length));
+    if (header === undefined) return "proxy-header";
+    ahead!.skip(length);
+    showAddrs(state, header);
+    return true;
   }
-}
-
-function apply(conn: Deno.Conn, bytes: Uint8Array): Outcome {
-  const header = parseHeader(bytes);
-  if (header === undefined) return "proxy-header";
-  skipAhead(conn, bytes.length);
-  showAddrs(conn, header);
-  return true;
+  if (ahead?.hasEnded) return false;
+  readAhead(state);
 }
 
 /**
@@ -61,7 +60,7 @@ function apply(conn: Deno.Conn, bytes: Uint8Array): Outcome {
  * ```
  */
 export function proxyHeader(conn: Deno.Conn): ProxyHeader | undefined {
-  const header = shownAddrs(conn) as ParsedHeader | undefined;
+  const header = headerOf(conn);
   if (header === undefined) return undefined;
   const { version, command, source, destination, tlvs } = header;
   return {

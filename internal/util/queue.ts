@@ -8,6 +8,11 @@ export class Queue<T> {
     return this.#items.length - this.#taken;
   }
 
+  /** All of them. */
+  get items(): T[] {
+    return this.#items.slice(this.#taken);
+  }
+
   /** Puts one at the end. */
   push(item: T): void {
     this.#items.push(item);
@@ -27,7 +32,7 @@ export class Queue<T> {
 
   /** Takes them all. */
   takeAll(): T[] {
-    const all = this.#items.slice(this.#taken);
+    const all = this.items;
     this.#items = [];
     this.#taken = 0;
     return all;

@@ -2,80 +2,104 @@
 const PARTS = 8;
 const MAX_TICK = 800;
 
+/** The value of `place` outside every list, and of `since` without a wait. */
+export const NONE = -1;
+
+/** What a sweep keeps of an item: on the item itself, so that nothing is looked up. */
+export interface Swept {
+  /** Where the item is in the list. */
+  place: number;
+  /** In which tick its wait began. */
+  since: number;
+}
+
 /**
- * Who waits, and one coarse timer for any number of waits of the same length. It runs only while
- * something waits, never keeps the process alive, and takes time in turns of the event
- * loop: while the loop is blocked, none goes by.
+ * One coarse timer for any number of waits of the same length. The timer runs only
+ * while there are items, never keeps the process alive, and counts turns of the event
+ * loop: while the loop is blocked, no time goes by.
  */
-export class Sweep<T> {
+export class Sweep<T extends Swept> {
   readonly #tick: number; // in ms
   readonly #ticks: number; // how many a wait has
   readonly #onTimeout: (item: T) => void;
-  /** When each began to wait, in ticks. */
-  readonly #since = new Map<T, number>();
-  #now = 0;
-  #ended = false;
+  readonly #items: T[] = [];
+  #now = 0; // in ticks
+  #hasEnded = false;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /**
    * @param timeout How long a wait may be, in ms. It is an eighth longer at the most, or
-   * 0.8 s, whichever is less. With Infinity, nothing ever ends one.
-   * @param onTimeout Told when a wait is over.
+   * 0.8 s, whichever is less. With Infinity, nothing ever ends a wait.
+   * @param onTimeout Called when a wait is over. The item is not in the list any more.
    */
   constructor(timeout: number, onTimeout: (item: T) => void) {
     const parts = Math.max(PARTS, Math.ceil(timeout / MAX_TICK));
     this.#tick = timeout / parts;
-    this.#ticks = parts + 1; // it may begin anywhere in the first
+    this.#ticks = parts + 1; // a wait may begin anywhere in the first
     this.#onTimeout = onTimeout;
   }
 
-  /** How many wait. */
+  /** How many items there are. */
   get size(): number {
-    return this.#since.size;
+    return this.#items.length;
   }
 
-  has(item: T): boolean {
-    return this.#since.has(item);
+  /** The items, in no particular order. */
+  get items(): readonly T[] {
+    return this.#items;
   }
 
-  [Symbol.iterator](): Iterator<T> {
-    return this.#since.keys();
-  }
-
-  /** Begins a wait, or begins it anew. */
+  /** Begins an item's wait, or begins it anew. */
   watch(item: T): void {
-    this.#since.set(item, this.#now);
+    item.since = this.#now;
+    if (item.place !== NONE) return;
+    item.place = this.#items.push(item) - 1;
     if (this.#timer !== undefined || this.#ticks === Infinity) return;
-    this.#timer = setInterval(() => this.#look(), this.#tick);
+    this.#timer = setInterval(() => this.#look(this.#now + 1), this.#tick);
     Deno.unrefTimer(this.#timer);
   }
 
-  /** Ends a wait, and says whether there was one. */
-  forget(item: T): boolean {
-    const waited = this.#since.delete(item);
-    // Later it would do as well, and cost nothing for each wait.
-    if (this.#ended) this.#rest();
-    return waited;
+  /** Ends an item's wait. It stays in the list for the next one. */
+  rest(item: T): void {
+    item.since = NONE;
+    if (this.#hasEnded && item.place !== NONE) this.remove(item);
   }
 
-  /** There will be no new waits: the timer goes with the last. */
-  end(): void {
-    this.#ended = true;
-    this.#rest();
-  }
-
-  #look(): void {
-    this.#now++;
-    for (const [item, since] of this.#since) {
-      if (this.#now - since < this.#ticks) continue;
-      this.#since.delete(item);
-      this.#onTimeout(item);
+  /** Takes an item out of the list. */
+  remove(item: T): void {
+    const last = this.#items.pop()!;
+    if (last !== item) {
+      this.#items[item.place] = last;
+      last.place = item.place;
     }
-    this.#rest();
+    item.place = item.since = NONE;
+    // Stopping later costs nothing for each item, where items come and go.
+    if (this.#hasEnded) this.#stopIfEmpty();
   }
 
-  #rest(): void {
-    if (this.#since.size > 0) return;
+  /** No new items will come: the timer stops with the last. */
+  end(): void {
+    this.#hasEnded = true;
+    this.#look(this.#now);
+  }
+
+  #look(now: number): void {
+    this.#now = now;
+    // From the end, as what is removed is replaced by the last.
+    for (let i = this.#items.length - 1; i >= 0; i--) {
+      const item = this.#items[i];
+      if (item === undefined) continue; // others were removed meanwhile
+      if (item.since === NONE) this.remove(item);
+      else if (now - item.since >= this.#ticks) {
+        this.remove(item);
+        this.#onTimeout(item);
+      }
+    }
+    this.#stopIfEmpty();
+  }
+
+  #stopIfEmpty(): void {
+    if (this.#items.length > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
   }

@@ -1,0 +1,89 @@
+import { isClosed } from "../util/failures.ts";
+import { closed, Socket } from "./socket.ts";
+import { SocketFile } from "./socket_file.ts";
+
+/** A socket without an owner, as the `Deno.Listener` that `detach()` gives. */
+class DetachedSocket implements Deno.Listener {
+  readonly socket: Socket;
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+  }
+
+  get addr(): Deno.Addr {
+    return this.socket.addr;
+  }
+
+  accept(): Promise<Deno.Conn> {
+    return this.socket.ask();
+  }
+
+  close(): void {
+    if (this.socket.isReleased) throw closed(); // as Deno's own
+    this.socket.release();
+  }
+
+  ref(): void {
+    this.socket.ref();
+  }
+
+  unref(): void {
+    this.socket.unref();
+  }
+
+  async next(): Promise<IteratorResult<Deno.Conn>> {
+    try {
+      return { value: await this.accept(), done: false };
+    } catch (error) {
+      const isOver = isClosed(error) ||
+        error instanceof Deno.errors.Interrupted;
+      if (isOver) return { value: undefined, done: true };
+      throw error;
+    }
+  }
+
+  return(value?: unknown): Promise<IteratorResult<Deno.Conn>> {
+    this.close();
+    return Promise.resolve({ value, done: true });
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<Deno.Conn> {
+    return this;
+  }
+
+  [Symbol.dispose](): void {
+    this.socket.release();
+  }
+}
+
+/** The socket of a listener that was given by `detach()`, or is new here. */
+export function socketOf(listener: Deno.Listener): Socket {
+  if (listener instanceof DetachedSocket) return listener.socket;
+  const known = Socket.of(listener);
+  if (known !== undefined) return known;
+  const { addr } = listener;
+  const file = addr.transport === "unix"
+    ? new SocketFile(addr.path, false)
+    : undefined;
+  return new Socket(listener, transportOf(listener), file);
+}
+
+/** The class of Deno's TLS listeners is not exported, and their addresses are TCP's. */
+function transportOf(listener: Deno.Listener): string {
+  const isTls = listener.constructor.name === "TlsListener";
+  return isTls ? "TLS" : listener.addr.transport;
+}
+
+/**
+ * What shows a socket without an owner: Deno's own listener, unless it has something
+ * that was accepted already.
+ *
+ * @param isAsking Whether a connection may be given back later.
+ */
+export function detachedSocket(
+  socket: Socket,
+  isAsking: boolean,
+): Deno.Listener {
+  const hasMore = isAsking || socket.hasUndelivered;
+  return hasMore ? new DetachedSocket(socket) : socket.listener;
+}
