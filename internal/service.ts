@@ -159,6 +159,7 @@ export class Service implements AcceptorOwner, Limits {
   /** Counts a connection until its callback's promise settles, and closes it then. */
   async #serve(state: ConnState, handled: PromiseLike<unknown>): Promise<void> {
     this.active.add(state);
+    if (this.#maxPerPeer !== Infinity) this.#countPeer(state); // set in the callback
     try {
       await handled;
       dispose(state.conn); // the callback may have closed it
@@ -226,8 +227,15 @@ export class Service implements AcceptorOwner, Limits {
     this.#maxPerPeer = max;
     // Without a limit, those that are here were not counted.
     for (const state of [...this.active, ...this.#acceptor.states]) {
-      state.peer ??= this.#peers.enter(state.conn.remoteAddr);
+      this.#countPeer(state);
     }
+  }
+
+  /** Counts a connection of its peer that is here already, whatever the limit is. */
+  #countPeer(state: ConnState): void {
+    // Before its header is here, nobody knows whose connection it is.
+    if (this.#settings.proxyProtocol && state.header === undefined) return;
+    state.peer ??= this.#peers.enter(state.conn.remoteAddr);
   }
 
   get #isLimited(): boolean {
