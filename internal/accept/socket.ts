@@ -136,13 +136,18 @@ export class Socket {
     this.#accepting = undefined;
     if (this.isReleased) return;
     const isCancelled = isClosed(error) && this.#acceptingFrom !== this.#inner;
-    if (isCancelled) return void (this.isWanted && this.accept());
-    if (this.#owner !== undefined) this.#owner.onError(error);
-    else if (this.#askers.size === 0) return; // it was for an owner that is gone
-    else if (this.#isInherited) this.#begin();
-    else this.#askers.shift()!.reject(error);
+    if (isCancelled) {
+      if (this.isWanted || this.#askers.size > 0) this.accept();
+    } else if (this.#owner !== undefined) this.#owner.onError(error);
+    else this.#onAskerError(error);
     this.#keepAlive();
   };
+
+  /** Those that have not asked for the accept that has failed get another. */
+  #onAskerError(error: unknown): void {
+    if (!this.#isInherited) this.#askers.shift()?.reject(error);
+    if (this.#askers.size > 0) this.accept();
+  }
 
   // Changing hands
 
