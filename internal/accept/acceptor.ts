@@ -126,7 +126,7 @@ export class Acceptor implements SocketOwner {
 
   /** Must be called after every change of demand, of holds, and of room. */
   update(): void {
-    this.#changed?.resolve();
+    this.#tellChange();
     if (this.#hasEnded) return;
     const isAlive = this.isTaking && this.#isRefed;
     if (isAlive !== this.#isAlive) this.#keepAlive(this.#isAlive = isAlive);
@@ -225,8 +225,13 @@ export class Acceptor implements SocketOwner {
 
   /** Resolves at the next update. */
   changed(): Promise<void> {
-    this.#changed = Promise.withResolvers();
+    this.#changed ??= Promise.withResolvers();
     return this.#changed.promise;
+  }
+
+  #tellChange(): void {
+    this.#changed?.resolve();
+    this.#changed = undefined;
   }
 
   /** Whether a connection is being asked about. It leaves by the answer. */
@@ -239,7 +244,7 @@ export class Acceptor implements SocketOwner {
     this.#hasEnded = true;
     this.holds.clear();
     this.#backoff.end();
-    this.#changed?.resolve();
+    this.#tellChange();
     const waiting = this.#pipeline.end().sort((a, b) => a.order - b.order);
     return [...this.#ready.takeAll(), ...waiting];
   }
