@@ -2,8 +2,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import type { ConnState } from "../../internal/conn/conn_state.ts";
 import {
-  handOver,
-  keepInBackground,
   limitIdling,
   realRemoteAddr,
   showAddrs,
