@@ -37,6 +37,7 @@ import type {
   ShutdownResult,
 } from "./internal/types.ts";
 import { formatAddr } from "./internal/util/addr.ts";
+import { takeSignalDescriptors } from "./internal/util/signal_descriptors.ts";
 import { LEV_OPT_CLOSE_ON_FREE, LEV_OPT_DISABLED } from "./flags.ts";
 
 export type {
@@ -166,6 +167,7 @@ export class ConnListener<
     this.#ending = new Ending({ socket: this.#socket, acceptor, service });
     if (this.flags & LEV_OPT_DISABLED) acceptor.hold(PAUSED);
     if (settings.signal) this.#ending.follow(settings.signal);
+    takeSignalDescriptors();
     acceptor.update();
   }
 

@@ -139,10 +139,6 @@ function ready(port) {
   console.log(`port ${port}`);
 }
 
-// Deno's first look at signals takes descriptors, and comes some time after the
-// start by itself: without any left it panics. Here it is early enough.
-process.on("SIGTERM", () => process.exit());
-
 if (mode === "blocked") {
   // Asleep, so that the CPU time is what the clients cost.
   const never = new Int32Array(new SharedArrayBuffer(4));

@@ -10,8 +10,6 @@ const MOD = import.meta.resolve("../../mod.ts");
  */
 const PROGRAM = `
 import { LEV_OPT_DEFERRED_ACCEPT, listen } from ${JSON.stringify(MOD)};
-// Deno's first look at signals takes descriptors: it must not come when there are none.
-Deno.addSignalListener("SIGTERM", () => Deno.exit());
 const { setTimeout: real } = globalThis;
 globalThis.setTimeout = (wake, ms) =>
   real(() => {

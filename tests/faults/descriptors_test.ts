@@ -1,4 +1,4 @@
-/** A process that runs out of descriptors: 64 of them, and 120 clients. */
+/** A process that runs out of descriptors: 64 of them, and more clients. */
 import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { until } from "../helpers/clients.ts";
 import {
@@ -8,6 +8,9 @@ import {
   Program,
   roundTrip,
 } from "../helpers/faults.ts";
+import { WAITS_FOR_SIGNALS } from "../helpers/this_deno.ts";
+
+const MOD = import.meta.resolve("../../mod.ts");
 
 /** The clients of a server that has descriptors for some of them only. */
 class Crowd implements Disposable {
@@ -17,8 +20,8 @@ class Crowd implements Disposable {
   answered = 0;
   #left = 0;
 
-  async come(port: number): Promise<void> {
-    for (let i = 0; i < 120; i++) {
+  async come(port: number, count = 120): Promise<void> {
+    for (let i = 0; i < count; i++) {
       const conn = await Deno.connect({ hostname: "127.0.0.1", port });
       const answer = roundTrip(conn, `client ${i}`);
       answer.then(() => this.answered++, () => {}); // who awaits it is told
@@ -119,3 +122,57 @@ Deno.test({
     for (const conn of conns) conn.close();
   },
 });
+
+/** An echo server with one line of its own, which prints its port. */
+const echoServer = (listener: string) => `
+  import * as evconn from ${JSON.stringify(MOD)};
+  const echo = (conn) => conn.readable.pipeTo(conn.writable);
+  const listener = ${listener};
+  console.log(\`port \${listener.addr.port}\`);`;
+
+const inWorker = (program: string) => {
+  const url = `data:application/javascript,${encodeURIComponent(program)}`;
+  return `new Worker(${JSON.stringify(url)}, { type: "module" });`;
+};
+
+const LISTEN = echoServer("evconn.listen({ port: 0 }, echo)");
+const ADOPT = echoServer(
+  "new evconn.ConnListener(Deno.listen({ port: 0 }), {}, echo)",
+);
+
+const SERVERS: Record<string, string> = {
+  "listen()": LISTEN,
+  "listen() in a worker": inWorker(LISTEN),
+  "a listener around a socket": ADOPT,
+};
+
+/** Whether a process listens for SIGUSR1. Linux only. */
+function listensForSigusr1(pid: number): boolean {
+  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  const [, mask] = /^SigCgt:\s*(\w+)$/m.exec(status)!;
+  return (BigInt(`0x${mask}`) & 1n << 9n) !== 0n;
+}
+
+for (const [name, program] of Object.entries(SERVERS)) {
+  Deno.test({
+    name:
+      `${name} outlives clients that take all descriptors right after the start`,
+    ignore: Deno.build.os !== "linux" || !WAITS_FOR_SIGNALS,
+    async fn() {
+      await using process = Program.limited(64, Deno.execPath(), [
+        "eval",
+        program,
+      ]);
+      const port = Number(await process.lineAfter("port "));
+      using crowd = new Crowd();
+      await crowd.come(port, 120);
+      await until(() => process.stderr.includes("trying again: EMFILE"));
+      // Deno does that half a second after the start, and without descriptors it panics.
+      await until(() =>
+        listensForSigusr1(process.pid) || process.stderr.includes("panicked")
+      );
+      await crowd.leaveAll();
+      assertEquals(await ask({ port }, "afterwards"), "afterwards");
+    },
+  });
+}

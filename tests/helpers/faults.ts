@@ -212,10 +212,8 @@ function serve(hook: boolean): void {
     },
   };
   const bind = { hostname: "127.0.0.1", port: 0 };
-  // Deno's first look at signals takes descriptors, and comes some time after the
-  // start by itself: without any it would panic. So it is here, first.
-  Deno.addSignalListener("SIGTERM", () => listener.shutdown());
   const listener = listen({ ...bind, ...(hook ? options : {}) }, echo);
+  Deno.addSignalListener("SIGTERM", () => listener.shutdown());
   console.log(`port ${listener.addr.port}`);
 }
 

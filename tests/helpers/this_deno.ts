@@ -35,3 +35,7 @@ export const CLOSE_ENDS_WRITES: boolean = since("2.9.5");
 
 /** A thread notices that another has ended: Deno has Web Locks. */
 export const HAS_LOCKS: boolean = "locks" in navigator;
+
+/** Deno waits for signals by itself, which takes descriptors half a second after its start. */
+export const WAITS_FOR_SIGNALS: boolean = Deno.build.os !== "windows" &&
+  since("2.9.2");
