@@ -5,6 +5,31 @@
  */
 
 /**
+ * Errors that Deno gives no `code`, by the number at the end of their message. Deno
+ * knows the codes that libuv has, and accept(2) has more. On Windows it has none of
+ * these.
+ */
+const NUMBERS: Partial<Record<typeof Deno.build.os, Record<string, string>>> = {
+  linux: {
+    23: "ENFILE",
+    64: "ENONET",
+    71: "EPROTO",
+    92: "ENOPROTOOPT",
+    100: "ENETDOWN",
+    112: "EHOSTDOWN",
+  },
+  darwin: {
+    23: "ENFILE",
+    42: "ENOPROTOOPT",
+    50: "ENETDOWN",
+    64: "EHOSTDOWN",
+    100: "EPROTO",
+    102: "EOPNOTSUPP",
+  },
+};
+NUMBERS.android = NUMBERS.linux!;
+
+/**
  * Codes that are about one connection, not about the listener. accept(2) passes
  * on errors that are already pending on the new connection; Deno then asks for
  * the peer's address, which fails when the peer has reset it meanwhile
@@ -21,6 +46,7 @@ const PEER_GONE_BEFORE_ACCEPT = new Set([
   "ENONET",
   "ENOPROTOOPT",
   "ENOTCONN",
+  "ENOTSUP", // Deno's name for EOPNOTSUPP on Linux
   "EOPNOTSUPP",
   "EPERM",
   "EPROTO",
@@ -28,9 +54,9 @@ const PEER_GONE_BEFORE_ACCEPT = new Set([
   "EINTR",
   "EAGAIN",
 ]);
-// BSD's getpeername reports a reset connection as EINVAL. On Linux the same
-// code comes from accept itself and means that the socket does not listen.
-if (Deno.build.os !== "linux" && Deno.build.os !== "android") {
+// BSD's getpeername reports a reset connection as EINVAL. On Linux and Windows the
+// same code comes from accept itself and means that the socket does not listen.
+if (!["linux", "android", "windows"].includes(Deno.build.os)) {
   PEER_GONE_BEFORE_ACCEPT.add("EINVAL");
 }
 
@@ -41,7 +67,17 @@ const PEER_GONE_WHILE_SERVED = new Set([
   "ENOTCONN",
   "EPIPE",
   "ETIMEDOUT",
+  // Node's streams say no more than that their end came too early.
+  "ERR_STREAM_DESTROYED",
+  "ERR_STREAM_PREMATURE_CLOSE",
 ]);
+
+/** How Deno's HTTP servers begin or end the text of such an error, which has no code. */
+const PEER_GONE_IN_HTTP =
+  /^(connection (error|closed)|error reading a body|unexpected EOF)|\(os error \d+\)$/;
+
+/** How many errors are looked at, each the cause of the one before: they may form a circle. */
+const MAX_CAUSES = 8;
 
 type ErrorClass = abstract new (message: string) => Error;
 
@@ -53,14 +89,24 @@ function isA(error: unknown, ...classes: ErrorClass[]): boolean {
   }
 }
 
-/** The `code` that Deno sets on an error of the operating system. */
-export function errorCode(error: unknown): string {
+/** A property of whatever was thrown. */
+function property(error: unknown, name: string): unknown {
   try {
-    const { code } = error as { code?: unknown };
-    return typeof code === "string" ? code : "";
+    return (error as Record<string, unknown>)[name];
   } catch {
-    return ""; // it has no properties, or a getter that throws
+    return undefined; // it has no properties, or a getter that throws
   }
+}
+
+/** The `code` of an error of the operating system, also where Deno sets none. */
+export function errorCode(error: unknown): string {
+  const code = property(error, "code");
+  if (typeof code === "string") return code;
+  const message = property(error, "message");
+  if (typeof message !== "string") return "";
+  // Nothing but the system's own words: an error of another kind may quote them.
+  const [, number = ""] = /^[^:]* \(os error (\d+)\)$/.exec(message) ?? [];
+  return NUMBERS[Deno.build.os]?.[number] ?? "";
 }
 
 /** Whether an operation failed because what it was for has been closed. */
@@ -75,12 +121,25 @@ export function isPeerGoneBeforeAccept(error: unknown): boolean {
 }
 
 /**
- * Whether a handler's error only says that the peer went away. A TLS peer that
- * leaves without saying so gives UnexpectedEof, which has no code.
+ * Whether a handler's error, or what it says has caused it, only says that the peer
+ * went away. A TLS peer that leaves without saying so gives UnexpectedEof, which has
+ * no code.
  */
 export function isPeerGoneWhileServed(error: unknown): boolean {
-  return isA(error, Deno.errors.UnexpectedEof) ||
-    PEER_GONE_WHILE_SERVED.has(errorCode(error));
+  for (let left = MAX_CAUSES; left > 0 && error !== undefined; left--) {
+    if (
+      isA(error, Deno.errors.UnexpectedEof) || isPeerGoneInHttp(error) ||
+      PEER_GONE_WHILE_SERVED.has(errorCode(error))
+    ) return true;
+    error = property(error, "cause");
+  }
+  return false;
+}
+
+function isPeerGoneInHttp(error: unknown): boolean {
+  const message = property(error, "message");
+  return isA(error, Deno.errors.Http) && typeof message === "string" &&
+    PEER_GONE_IN_HTTP.test(message);
 }
 
 /**
@@ -102,10 +161,18 @@ export function isSame(one: unknown, other: unknown): boolean {
   }
 }
 
-/** An Error, whatever was thrown. */
-export function toError(error: unknown): Error {
-  if (isA(error, Error)) return error as Error;
-  return new Error(textOf(error), { cause: error });
+/** An Error, whatever was thrown, with a `code` if it has a known one. */
+export function toError(thrown: unknown): Error {
+  const error = isA(thrown, Error)
+    ? thrown as Error
+    : new Error(textOf(thrown), { cause: thrown });
+  const code = errorCode(error);
+  if (code === "" || property(error, "code") === code) return error;
+  try {
+    return Object.assign(error, { code });
+  } catch {
+    return error; // it is frozen
+  }
 }
 
 /** An error as text, whatever was thrown. */

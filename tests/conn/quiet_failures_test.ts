@@ -1,6 +1,8 @@
 /** Which failures of a callback are errors, and which are quiet. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect as nodeConnect } from "node:net";
+import { PassThrough } from "node:stream";
+import { finished } from "node:stream/promises";
 import { connect as tlsConnect } from "node:tls";
 import { type ConnListener, listen, listenTls } from "@evconn/listener";
 import { CERTIFICATE } from "../helpers/certificate.ts";
@@ -66,13 +68,22 @@ async function assertOutcome(
   }, expected);
 }
 
-/** Resets the connection when the first bytes have come. */
-const resetOnceServed: Come = async ({ addr }) => {
-  const client = nodeConnect(addr.port, addr.hostname);
-  await new Promise((resolve) => client.once("data", resolve));
-  client.resetAndDestroy();
-  await new Promise((resolve) => client.once("close", resolve));
-};
+const RESETS = new Set<Come>();
+
+/** Sends something, and resets the connection when the first bytes have come. */
+function sendAndReset(text: string): Come {
+  const come: Come = async ({ addr }) => {
+    const client = nodeConnect(addr.port, addr.hostname);
+    if (text !== "") client.write(text);
+    await new Promise((resolve) => client.once("data", resolve));
+    client.resetAndDestroy();
+    await new Promise((resolve) => client.once("close", resolve));
+  };
+  RESETS.add(come);
+  return come;
+}
+
+const resetOnceServed = sendAndReset("");
 
 /** Two tests: a listener with a hook, and one without. */
 function testQuiet(
@@ -86,7 +97,7 @@ function testQuiet(
     const whom = hasHook ? "onConnectionError" : "the console";
     Deno.test({
       name: `${nameOf(make)} does not tell ${whom} when ${what}`,
-      ignore: come === resetOnceServed && !NODE_CLIENTS_RESET,
+      ignore: !NODE_CLIENTS_RESET && RESETS.has(come),
       fn: () => assertOutcome(expected, make, hasHook, serve, come),
     });
   }
@@ -167,6 +178,72 @@ testQuiet("a client resets while a callback writes", tcp, async (conn) => {
   for (;;) await conn.write(new Uint8Array(100_000));
 }, resetOnceServed);
 
+/** Serves a stream of Node's until the client has gone, and does something with it then. */
+const withNodeStream =
+  (use: (stream: PassThrough) => Promise<unknown>): Serve => async (conn) => {
+    await conn.write(new Uint8Array(1));
+    const stream = new PassThrough();
+    await read(conn).catch(() => stream.destroy());
+    await use(stream);
+  };
+
+testQuiet(
+  "a stream of Node's ends too early",
+  tcp,
+  withNodeStream((stream) => finished(stream)),
+  resetOnceServed,
+);
+
+testQuiet(
+  "a callback writes to a stream of Node's that has been destroyed",
+  tcp,
+  withNodeStream((stream) =>
+    new Promise<void>((resolve, reject) => {
+      stream.write("hello", (error) => error ? reject(error) : resolve());
+    })
+  ),
+  resetOnceServed,
+);
+
+testQuiet("a client's reset has caused an error", tcp, async (conn) => {
+  await conn.write(new Uint8Array(1));
+  try {
+    await read(conn);
+  } catch (error) {
+    const cause = new Error("Cannot read", { cause: error });
+    throw new Error("Cannot serve", { cause });
+  }
+}, resetOnceServed);
+
+/** Serves HTTP as older programs do: Deno 2 still has it, without its type. */
+const serveHttp: Serve = async (conn) => {
+  // deno-lint-ignore no-explicit-any
+  const requests = (Deno as any).serveHttp(conn);
+  try {
+    for await (const { request, respondWith } of requests) {
+      const body = request.text();
+      const hello = body.then(() => new Response("hello"));
+      await respondWith(hello);
+      await body;
+    }
+  } finally {
+    requests.close();
+  }
+};
+
+/** What a client of HTTP sends that resets when it gets the first bytes. */
+const REQUESTS: Record<string, string> = {
+  "a head": "GET / HTTP/1.1\r\nHost: local\r\n\r\nGET / HTTP/1.1\r\nHost: lo",
+  // It gets the 100 when its body is read.
+  "a body":
+    "POST / HTTP/1.1\r\nHost: local\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+};
+
+for (const [part, request] of Object.entries(REQUESTS)) {
+  const what = `a client resets in the middle of ${part} of HTTP`;
+  testQuiet(what, tcp, serveHttp, sendAndReset(request));
+}
+
 /** What callbacks do with a connection: Deno shakes hands at the first of it. */
 const USES: Record<string, Serve> = {
   "reads": read,
@@ -233,6 +310,12 @@ const withAnother =
 /** Errors of the program's own, by their names. */
 const BUGS: Record<string, Serve> = {
   Error: () => Promise.reject(new Error("a bug")),
+  TypeError: () => {
+    const error = new TypeError("a circle");
+    error.cause = error;
+    return Promise.reject(error);
+  },
+  Http: () => Promise.reject(new Deno.errors.Http("already in use")),
   BadResource: withAnother((another) => {
     another.close();
     return read(another);
