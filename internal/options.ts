@@ -101,10 +101,11 @@ export type ConnectionErrorCallback<C extends Deno.Conn = Deno.TcpConn> = (
 ) => void;
 
 /**
- * Told of each connection that is turned away, before it is closed. If it returns a
- * promise, the connection is closed when that settles, or after 1 s: time for one last
- * line. At most 64 such lines are under way at once; beyond that, connections are
- * closed at once. Whatever it throws changes nothing.
+ * Called for each connection that is turned away, before it is closed. If it returns a
+ * promise, there is time for one last line: when the promise settles, the connection is
+ * ended, and closed when the client has ended it, too. What the client still sends is
+ * dropped. All of that takes 1 s at most. Only 64 connections at a time get it; others
+ * are closed at once. Whatever it throws changes nothing.
  *
  * @typeParam C The connection's type, which follows the transport.
  * @category Hooks

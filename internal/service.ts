@@ -6,8 +6,8 @@ import { ActiveConns } from "./conn/active_conns.ts";
 import { close, dispose } from "./conn/close.ts";
 import type { ConnState } from "./conn/conn_state.ts";
 import { handOver, limitIdling } from "./conn/front.ts";
-import { LastLines } from "./conn/last_lines.ts";
 import { Peers } from "./conn/peers.ts";
+import { Rejections } from "./conn/rejections.ts";
 import { hasFailedHandshake } from "./conn/tls.ts";
 import type { Hook, Settings } from "./settings.ts";
 import type { ListenerStats } from "./types.ts";
@@ -42,7 +42,7 @@ export class Service implements AcceptorOwner, Limits {
   #maxPerPeer: number;
   readonly #peers = new Peers();
   readonly #idle: Sweep<ConnState> | undefined;
-  readonly #lastLines = new LastLines();
+  readonly #rejections = new Rejections();
   readonly #counts = {
     accepted: 0,
     rejected: 0,
@@ -294,7 +294,7 @@ export class Service implements AcceptorOwner, Limits {
     if (this.#isLimited) this.checkLimit(); // before anybody is told
     const { onReject } = this.#settings;
     const say = () => why && onReject?.(conn, why, this.#listener);
-    if (this.#lastLines.close(conn, say, () => this.#freed())) this.#freed();
+    if (this.#rejections.close(conn, say, () => this.#freed())) this.#freed();
   }
 
   /** Counts connections that were closed before they were delivered. */
@@ -308,8 +308,8 @@ export class Service implements AcceptorOwner, Limits {
     return this.#waiters.takeAll();
   }
 
-  /** Resolves when no connection is active, and no last line is under way. */
+  /** Resolves when no connection is active, and no reply to a rejected client is under way. */
   async idle(): Promise<void> {
-    await Promise.all([this.active.emptied(), this.#lastLines.done()]);
+    await Promise.all([this.active.emptied(), this.#rejections.done()]);
   }
 }

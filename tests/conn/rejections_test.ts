@@ -2,6 +2,7 @@
 import {
   assert,
   assertEquals,
+  assertLess,
   assertLessOrEqual,
   assertThrows,
 } from "@std/assert";
@@ -21,7 +22,7 @@ import {
   until,
 } from "../helpers/clients.ts";
 import { QuietConsole } from "../helpers/console.ts";
-import { echo } from "../helpers/faults.ts";
+import { echo, writeAll } from "../helpers/faults.ts";
 import { connectAs, isServed } from "../helpers/peer_clients.ts";
 import { bytes } from "../helpers/proxy_headers.ts";
 import { listenOn, testOver } from "../helpers/transports.ts";
@@ -33,6 +34,12 @@ const nobody = () => false;
 
 const sorry = (conn: Deno.Conn, reason: string) =>
   conn.write(bytes(`421 ${reason}\r\n`));
+
+/** The bytes that this process has in use. */
+function memory(): number {
+  const { heapUsed, external } = Deno.memoryUsage();
+  return heapUsed + external;
+}
 
 /** Whether this side still has a connection open. */
 function isOpen(conn: Deno.TcpConn): boolean {
@@ -195,6 +202,57 @@ Deno.test("onReject's line and the end come whole to a client that has sent what
   }
 });
 
+testOver(
+  "onReject's line and the end come whole to a client that goes on sending",
+  async (transport) => {
+    await using listener = listenOn(
+      transport,
+      { admit: nobody, onReject: sorry },
+      echo,
+    );
+    for (let i = 0; i < 10; i++) {
+      using client = await transport.connect(listener);
+      await writeAll(client, new Uint8Array(10_000));
+      const line = new Uint8Array(100);
+      const length = await client.read(line);
+      assertEquals(
+        new TextDecoder().decode(line.subarray(0, length!)),
+        "421 not-admitted\r\n",
+      );
+      assertEquals(await client.read(line), null);
+      // A reset would make a write fail, and a program that writes first reads no more.
+      for (let i = 0; i < 300; i++) {
+        await writeAll(client, new Uint8Array(10_000));
+      }
+    }
+  },
+);
+
+testOver(
+  "onReject does not wait longer for a client that never stops sending",
+  async (transport) => {
+    await using listener = listenOn(
+      transport,
+      { admit: nobody, onReject: sorry },
+      echo,
+    );
+    const megabyte = new Uint8Array(1_000_000);
+    using client = await transport.connect(listener);
+    const before = memory();
+    let [sent, most] = [0, 0];
+    try {
+      for (;; sent += megabyte.length) {
+        await writeAll(client, megabyte);
+        most = Math.max(most, memory() - before);
+      }
+    } catch {
+      // The connection is closed, with bytes that nobody has read.
+    }
+    // Nothing of it is kept. There is other garbage, of both sides.
+    assertLess(most, Math.max(sent / 4, 50_000_000));
+  },
+);
+
 Deno.test("onReject that hangs is cut off", async () => {
   await using listener = listen({
     ...LOCAL,
@@ -272,10 +330,15 @@ Deno.test("onReject keeps 64 connections at most, and the others are closed at o
 Deno.test("onReject may say lines again when those under way have ended", async () => {
   const hanging = Promise.withResolvers<void>();
   let hangs = true;
+  const conns: Deno.TcpConn[] = [];
   await using listener = listen({
     ...LOCAL,
     admit: nobody,
-    onReject: (conn, reason) => hangs ? hanging.promise : sorry(conn, reason),
+    onReject: (conn, reason) => {
+      if (!hangs) return sorry(conn, reason);
+      conns.push(conn);
+      return hanging.promise;
+    },
   }, echo);
   const clients = await connectAll(listener, 100);
   await until(() => listener.stats.rejected === 100);
@@ -283,6 +346,7 @@ Deno.test("onReject may say lines again when those under way have ended", async 
   hanging.resolve();
   for (const client of clients) assert(await isClosed(client));
   closeAll(clients);
+  await until(() => !conns.some(isOpen));
   for (let i = 0; i < 100; i++) {
     assertEquals(
       await readAll(await connect(listener)),

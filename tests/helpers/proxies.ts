@@ -35,19 +35,37 @@ export class Proxy implements AsyncDisposable {
 
   /** Starts nginx with these servers in its stream module. */
   static nginx(servers: string): Promise<Proxy> {
+    return Proxy.#nginx(nginxStream().load, `stream { ${servers} }`);
+  }
+
+  /** Starts nginx with these servers for HTTP. */
+  static nginxHttp(servers: string): Promise<Proxy> {
+    const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+      .map((name) => `${name}_temp_path ${name};`);
+    return Proxy.#nginx(
+      "",
+      `http {
+        access_log off;
+        ${paths.join("\n")}
+        ${servers}
+      }`,
+    );
+  }
+
+  static #nginx(modules: string, servers: string): Promise<Proxy> {
     const args = (
       file: string,
       directory: string,
     ) => ["-e", "stderr", "-p", directory, "-c", file];
     return Proxy.#start("nginx", args, {
       config: `
-        ${nginxStream().load}
+        ${modules}
         daemon off;
         master_process off;
         pid nginx.pid;
         error_log stderr notice;
         events { worker_connections 64; }
-        stream { ${servers} }
+        ${servers}
       `,
       ready: /using the "\w+" event method/,
     });
