@@ -8,6 +8,7 @@
  * at most 50 connections, and none of them silent for longer than 1 s, where the
  * kind has means for that; "proxy", the same behind a proxy that sends a PROXY
  * header within 1 s; "crowd", at most 1,000, and 50 of one client, where it has means;
+ * "full", at most 50, and others are told that there is no room;
  * "awaited" and "unawaited", with a handler that catches nothing.
  *
  * The others' handlers take whatever reading and writing throws at them, in every kind
@@ -29,6 +30,10 @@ const certificate = certFile && {
 const LIMIT = 50;
 const CROWD = 1000;
 const PATIENCE = 1000; // ms
+
+const SORRY = new TextEncoder().encode(
+  "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfull\n",
+);
 
 async function echo(conn) {
   const buffer = new Uint8Array(16 * 1024);
@@ -52,8 +57,26 @@ function isBug([b, u, g]) {
   return b === 0x62 && u === 0x75 && g === 0x67;
 }
 
+let served = 0;
+
+/** What a loop does that has a limit: it tells those who are too many, and closes. */
+async function echoToSome(conn) {
+  if (served >= LIMIT) {
+    await conn.write(SORRY).catch(() => {});
+    await conn.closeWrite().catch(() => {});
+    return conn[Symbol.dispose]();
+  }
+  served++;
+  await echo(conn);
+  served--;
+}
+
 /** A handler that does not care: whatever reading and writing throws goes on. */
-const serve = mode === "awaited" || mode === "unawaited" ? carelessEcho : echo;
+const serve = {
+  awaited: carelessEcho,
+  unawaited: carelessEcho,
+  full: kind === "listener" ? echo : echoToSome,
+}[mode] ?? echo;
 
 async function carelessEcho(conn) {
   const buffer = new Uint8Array(16 * 1024);
@@ -76,6 +99,11 @@ const listenerOptions = {
     handshakeTimeout: PATIENCE,
   },
   crowd: { maxConnections: CROWD, maxConnectionsPerPeer: LIMIT },
+  full: {
+    maxConnections: LIMIT,
+    overflow: "reject",
+    onReject: (conn) => conn.write(SORRY),
+  },
 };
 
 const kinds = {
@@ -104,6 +132,11 @@ const kinds = {
   net() {
     const onConnection = (socket) => {
       if (mode !== "unawaited") socket.on("error", () => {});
+      if (mode === "full") {
+        if (served >= LIMIT) return socket.resume().end(SORRY);
+        served++;
+        socket.on("close", () => served--);
+      }
       socket.on("data", (bytes) => {
         if (isBug(bytes)) throw new Error("a bug in a handler");
       });

@@ -44,5 +44,5 @@ Deno.test({
 
 Deno.test("survival: --help says how long it takes", async () => {
   const { stdout } = await runBench("survival.ts", "--help");
-  assertStringIncludes(stdout, "Takes about four minutes.");
+  assertStringIncludes(stdout, "Takes about five minutes.");
 });
