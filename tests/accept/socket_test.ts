@@ -408,7 +408,7 @@ class Counter implements SocketOwner {
   }
 }
 
-for (const count of [0, 300]) {
+for (const count of [0, 120]) { // a queue holds 128 on any system
   Deno.test(`dry() resolves when all ${count} that waited were accepted`, async () => {
     using socket = new Local();
     const clients = await connectAll(socket, count);
