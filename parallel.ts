@@ -73,7 +73,7 @@ export async function listenParallel<D = undefined>(
   worker: string | URL,
   options: ParallelOptions<D>,
 ): Promise<ParallelListener> {
-  const service = new ParallelService(worker, new ParallelSettings(options));
+  const service = new ParallelService(new ParallelSettings(worker, options));
   await service.start();
   return service;
 }
@@ -97,8 +97,10 @@ export function serveParallel<D = undefined>(
   const settings = new Settings(readOnce(options));
   if (callback == null) throw new TypeError("Cannot serve without a callback");
   checkCallback("callback", callback, "serve");
-  serve(
-    ({ listener }) => new ConnListener(listener as Deno.TcpListener, settings),
+  serve({
+    listen: ({ listener }) =>
+      new ConnListener(listener as Deno.TcpListener, settings),
     callback,
-  );
+    rejects: settings.overflow === "reject",
+  });
 }

@@ -4,14 +4,12 @@ export const PAUSED = "paused";
 export const FULL = "full";
 /** The hold after a failed accept. */
 export const BACKOFF = "backoff";
-/** The hold of a worker that leaves new connections to the others. */
-export const BALANCE = "balance";
 
 /** The reasons that a program cannot have for its own. */
 export const RESERVED: readonly string[] = [PAUSED, FULL, BACKOFF];
 
 /** Holds that end by themselves. They do not keep those that are accepted already. */
-const PASSING: ReadonlySet<string> = new Set([FULL, BACKOFF, BALANCE]);
+const PASSING: ReadonlySet<string> = new Set([FULL, BACKOFF]);
 
 /** Independent reasons not to accept, in the order in which they began. */
 export class Holds {

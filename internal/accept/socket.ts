@@ -103,12 +103,12 @@ export class Socket {
     this.#accepts++;
     this.#isInherited = false;
     this.#acceptingFrom = this.#inner;
-    this.#accepting = this.#inner.accept().then(this.#onConn, this.#onError);
+    this.#accepting = this.#inner.accept().then(this.#succeed, this.#fail);
   }
 
-  /** Whether an accept is in flight. */
-  protected get isPending(): boolean {
-    return this.#accepting !== undefined;
+  /** Settles with the accept in flight, if there is one. */
+  protected get pending(): Promise<void> | undefined {
+    return this.#accepting;
   }
 
   /** Whether its owner wants a connection. */
@@ -125,15 +125,25 @@ export class Socket {
     close(old);
   }
 
-  readonly #onConn = (conn: Deno.Conn): void => {
+  readonly #succeed = (conn: Deno.Conn): void => {
     this.#accepting = undefined;
+    this.onConn(conn);
+  };
+
+  readonly #fail = (error: unknown): void => {
+    this.#accepting = undefined;
+    this.onError(error);
+  };
+
+  /** A connection has come. */
+  protected onConn(conn: Deno.Conn): void {
     const isNext = this.#undelivered.size === 0;
     if (isNext && this.#owner !== undefined) this.#owner.onConn(conn);
     else this.giveBack(conn); // behind those that have come before it
-  };
+  }
 
-  readonly #onError = (error: unknown): void => {
-    this.#accepting = undefined;
+  /** An accept has failed. */
+  protected onError(error: unknown): void {
     if (this.isReleased) return;
     const isCancelled = isClosed(error) && this.#acceptingFrom !== this.#inner;
     if (isCancelled) {
@@ -141,7 +151,7 @@ export class Socket {
     } else if (this.#owner !== undefined) this.#owner.onError(error);
     else this.#onAskerError(error);
     this.#keepAlive();
-  };
+  }
 
   /** Those that have not asked for the accept that has failed get another. */
   #onAskerError(error: unknown): void {

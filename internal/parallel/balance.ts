@@ -1,95 +1,141 @@
-import type { ConnListener } from "../../listener.ts";
 import { nextTurn } from "../util/event_loop.ts";
-import { isPromise } from "../util/hooks.ts";
-import type { ConnectionCallback } from "../options.ts";
-import type { Load } from "./load.ts";
-import type { SharedSocket } from "./shared_socket.ts";
+import { HAS_BELLS, type Load } from "./load.ts";
 
-/** Its data is what the parent has given. */
-// deno-lint-ignore no-explicit-any
-export type Callback = ConnectionCallback<Deno.TcpConn, any>;
-
-/** The first time that a worker stands back, in ms, */
+/** How soon a worker that yields looks whether the others accept, in ms. Doubled each time. */
 const MIN_WAIT = 1;
-/** and the longest: how late it may be noticed that the others take nobody. */
+/** The longest time between two looks, in ms. */
 const MAX_WAIT = 50;
+/** After so long without an arrival all workers accept again, in ms, and nothing runs. */
+const QUIET = 1000;
+
+/** What keeps its load even: a listener in a worker. */
+export interface Balanced {
+  /** How many connections it holds: active ones, and those that wait to be delivered. */
+  readonly held: number;
+  /** Whether it would turn a client away, because it has no place left. */
+  readonly isFull: boolean;
+  /** Whether it accepts, unless it yields. */
+  readonly isOpen: boolean;
+  /** Begins or ends no accept, until what this gives is disposed of. */
+  yield(): Disposable;
+}
 
 /**
- * Keeps the workers even. The kernel gives a connection to the worker that asks first,
- * and that is the same one again and again. So a worker that has more than the others
- * does not accept for a while, and looks time and again whether they take what comes.
+ * Keeps one worker even with the others: decides when it yields, looks whether the others
+ * take what comes, and goes on when another worker wakes it.
  */
 export class Balance {
-  readonly #socket: SharedSocket;
   readonly #load: Load;
-  #isYielding = false;
-  #wake: (() => void) | undefined; // while it waits
-  /** What is held while it yields. */
-  listener: ConnListener | undefined;
+  readonly #host: Balanced;
+  #yielding: Disposable | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined; // until the next look
+  #wait = MIN_WAIT; // for it
+  #isLooking = false; // it accepts, for a turn of the event loop
+  #isResting = false; // it is ahead, and accepts as nobody has come for long
+  #arrivals = 0; // of all workers, when it looked last
+  #quietSince = 0;
+  #hasEnded = false;
 
-  constructor(socket: SharedSocket, load: Load) {
-    this.#socket = socket;
+  constructor(load: Load, host: Balanced) {
     this.#load = load;
-    socket.mayAccept = () => this.#mayAccept();
-    load.join();
+    this.#host = host;
+    load.onWake(() => this.update());
   }
 
-  /** A callback whose connections are counted, for the others to see. */
-  count(callback: Callback): Callback {
-    const left = () => this.#load.leave();
-    return (conn, listener, data) => {
-      const handled = callback(conn, listener, data);
-      if (!isPromise(handled)) return handled; // nobody counts it
-      this.#load.enter();
-      const served = Promise.resolve(handled);
-      served.then(left, left);
-      return served;
-    };
+  /** A connection has come. */
+  arrive(): void {
+    this.#load.arrive();
+    if (this.#isLooking) this.#load.miss();
+    this.#isLooking = false;
+    this.#isResting = false;
+    this.#wait = MIN_WAIT;
+    this.update();
   }
 
-  #mayAccept(): boolean {
-    if (this.#isYielding) return false;
-    this.#load.ask();
-    if (!this.#load.isAhead) return true;
-    this.#yield();
-    return false;
+  /** Must be called after each change of what the host says. */
+  update(): void {
+    if (this.#hasEnded) return;
+    const { held, isFull, isOpen } = this.#host;
+    this.#load.show(held, isFull, isOpen);
+    if (this.#load.isFullAlone) this.#yieldAsFull();
+    else if (this.#isAhead()) this.#yieldAsAhead();
+    else this.#goOn();
   }
 
-  async #yield(): Promise<void> {
-    this.#isYielding = true;
-    await nextTurn(() => this.#load.isAhead); // those that have just been served go
-    for (let wait = MIN_WAIT; this.#load.isAhead; wait *= 2) {
-      await this.#hold(Math.min(wait, MAX_WAIT));
-      if (!this.#load.isAhead) break;
-      if (!await this.#socket.acceptNow()) continue;
-      this.#load.miss();
-      break;
+  /**
+   * Another worker wakes the one that is shown to yield, when it is not ahead any more.
+   * That may have been just before it was shown: so it is looked at again.
+   */
+  #isAhead(): boolean {
+    if (this.#isResting || !this.#load.isAhead) return false;
+    this.#load.yield();
+    return this.#load.isAhead;
+  }
+
+  /** Until another worker says that none has room. */
+  #yieldAsFull(): void {
+    this.#stopLooking();
+    this.#yielding ??= this.#host.yield();
+    if (!HAS_BELLS) this.#timer = setTimeout(() => this.update(), MAX_WAIT);
+  }
+
+  #yieldAsAhead(): void {
+    if (this.#isLooking || this.#timer !== undefined) return;
+    if (this.#yielding === undefined) this.#noteArrivals();
+    this.#yielding ??= this.#host.yield();
+    this.#timer = setTimeout(() => this.#look(), this.#wait);
+  }
+
+  #goOn(): void {
+    this.#stopLooking();
+    this.#load.goOn();
+    this.#wait = MIN_WAIT;
+    this.#release();
+  }
+
+  #release(): void {
+    this.#yielding?.[Symbol.dispose]();
+    this.#yielding = undefined;
+  }
+
+  #stopLooking(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#isLooking = false;
+  }
+
+  /** Accepts what the others have left in the queue, for a turn of the event loop. */
+  async #look(): Promise<void> {
+    this.#timer = undefined;
+    if (this.#isQuiet()) {
+      this.#isResting = true;
+      return this.update();
     }
-    this.#isYielding = false;
-    this.#socket.retry();
+    this.#isLooking = true;
+    this.#release();
+    await nextTurn(() => this.#isLooking);
+    if (!this.#isLooking) return; // a connection has come, or it goes on anyway
+    this.#isLooking = false;
+    this.#wait = Math.min(this.#wait * 2, MAX_WAIT);
+    this.update();
   }
 
-  async #hold(ms: number): Promise<void> {
-    // A moment is not worth a hold.
-    using _hold = ms > MIN_WAIT ? this.listener?.hold("balance") : undefined;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    this.#wake = resolve;
-    this.#load.isAway = true;
-    await promise;
-    this.#load.isAway = false;
-    clearTimeout(timer);
+  #isQuiet(): boolean {
+    if (this.#load.arrivals !== this.#arrivals) this.#noteArrivals();
+    return performance.now() - this.#quietSince >= QUIET;
   }
 
-  /** Yields no more: all workers are ending. */
-  async takeAll(): Promise<void> {
-    this.end();
-    await nextTurn(() => true); // its accept is pending again
+  #noteArrivals(): void {
+    this.#arrivals = this.#load.arrivals;
+    this.#quietSince = performance.now();
   }
 
-  /** Does not count among the workers any more. */
+  /** Yields no more, and no other worker yields to this one. */
   end(): void {
-    this.#load.part();
-    this.#wake?.();
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#load.leave();
+    this.#stopLooking();
+    this.#release();
   }
 }

@@ -1,111 +1,248 @@
-/** Where no worker is. */
-const NOBODY = -1;
 /**
- * What each worker tells of itself: how many it serves, how many it has asked for, and
- * whether it stands back.
+ * How busy each worker is, in memory that all of them share.
+ *
+ * The kernel gives a connection to the first socket that asks, and that is the same one
+ * again and again. So a worker *yields* to the others, which is to accept nothing, in two
+ * cases. For evenness: when it holds 4 connections more than the worker that holds least.
+ * And when it is full and another worker has room, as clients are to be turned away only
+ * when all workers are full.
  */
-const FIELDS = 3;
-/** How many connections more than the least a worker may have. */
-const MAX_AHEAD = 3;
 
-/** How often somebody was in the queue whom a worker has not taken, until it is asleep. */
+/** How many slots are or were in use, and how many connections have come in all. */
+const USED = 0;
+const ARRIVALS = 1;
+const HEADER = 2;
+
+/** A slot: the state, the connections held, how many have come, and a bell to wait for. */
+const STATE = 0;
+const HELD = 1;
+const OWN_ARRIVALS = 2;
+const BELL = 3;
+const FIELDS = 4;
+
+/** It accepts nothing, for a reason of its own; also: nobody uses the slot. */
+const CLOSED = 0;
+/** It accepts connections. */
+const ACCEPTING = 1;
+/** It yields to a worker that holds fewer. */
+const YIELDING = 2;
+/** It has no room: if it accepts a client, it turns it away. */
+const FULL = 3;
+
+/** How many connections more than another one a worker has when it yields. */
+const AHEAD = 4;
+/**
+ * How many connections a less loaded worker may miss. One that misses more is blocked,
+ * and nobody yields to it until it accepts again.
+ */
 const MAX_MISSED = 5;
+/** How many slots there are for threads that have ended and may still run, in a loop. */
+const SPARE = 64;
 
-/** How busy each worker is, in memory that all of them share. */
+/**
+ * Whether a worker can wait for its bell: `Atomics.waitAsync` wakes an idle event loop
+ * since Deno 2.7. Before, a worker that yields has to look from time to time.
+ */
+export const HAS_BELLS: boolean = !/^2\.[0-6]\./.test(Deno.version.deno);
+
+/** Not in all of Deno's types. */
+const { waitAsync } = Atomics as unknown as {
+  waitAsync(
+    numbers: Int32Array,
+    index: number,
+    value: number,
+  ): { value: Promise<unknown> | string };
+};
+
+/** The parent's part: which thread has which slot. */
+export class Slots {
+  readonly buffer: SharedArrayBuffer;
+  readonly #free: number[]; // the next one is the last
+
+  /** @param workers How many workers there are. Each has threads that come and go. */
+  constructor(workers: number) {
+    const count = 2 * workers + SPARE;
+    const bytes = (HEADER + count * FIELDS) * Int32Array.BYTES_PER_ELEMENT;
+    this.buffer = new SharedArrayBuffer(bytes);
+    this.#free = Array.from({ length: count }, (_, i) => count - 1 - i);
+  }
+
+  /** Takes a slot for a new thread. When none is left, some threads share one. */
+  take(): number {
+    const slot = this.#free.length > 1 ? this.#free.pop()! : this.#free[0]!;
+    const numbers = new Int32Array(this.buffer);
+    const used = Math.max(Atomics.load(numbers, USED), slot + 1);
+    Atomics.store(numbers, USED, used);
+    return slot;
+  }
+
+  /**
+   * Clears the slot of a thread that has ended.
+   *
+   * @param isFree Whether another thread may have it: this one does not write any more.
+   */
+  giveBack(slot: number, isFree: boolean): void {
+    new Load(this.buffer, slot).leave();
+    if (isFree && !this.#free.includes(slot)) this.#free.push(slot);
+  }
+}
+
+/** A worker's part: what it shows to the others, and what it sees of them. */
 export class Load {
   readonly #numbers: Int32Array;
-  readonly #own: number; // where this worker's are
-  /** How many connections others have missed since they have last asked for one. */
-  readonly #missed = new Map<number, { asked: number; count: number }>();
-  #active = 0;
-  #isHere = false;
+  readonly #own: number; // where its slot begins
+  /** The connections that other workers have missed, by where their slots begin. */
+  readonly #missed = new Map<number, { arrivals: number; count: number }>();
+  #hadRoom = false; // as shown last
+  #hasLeft = false;
 
-  /** @param slot Which worker this is. */
   constructor(buffer: SharedArrayBuffer, slot: number) {
     this.#numbers = new Int32Array(buffer);
-    this.#own = slot * FIELDS;
+    this.#own = HEADER + slot * FIELDS;
   }
 
-  /** The memory for so many workers, without any. */
-  static forWorkers(count: number): SharedArrayBuffer {
-    const bytes = count * FIELDS * Int32Array.BYTES_PER_ELEMENT;
-    const buffer = new SharedArrayBuffer(bytes);
-    new Int32Array(buffer).fill(NOBODY);
-    return buffer;
+  /**
+   * Shows how many connections it holds, and wakes the workers for which that changes
+   * something.
+   *
+   * @param isFull Whether it would turn a client away.
+   * @param isOpen Whether it accepts, unless it yields.
+   */
+  show(held: number, isFull: boolean, isOpen: boolean): void {
+    if (this.#hasLeft) return;
+    Atomics.store(this.#numbers, this.#own + HELD, held);
+    const state = !isOpen ? CLOSED : isFull ? FULL : ACCEPTING;
+    const yields = this.#get(this.#own + STATE) === YIELDING;
+    if (!yields || state !== ACCEPTING) {
+      Atomics.store(this.#numbers, this.#own + STATE, state);
+    }
+    this.#wakeOthers(state === ACCEPTING);
   }
 
-  /** Tells the others that this worker takes connections. */
-  join(): void {
-    this.#isHere = true;
-    this.#tell();
-  }
-
-  /** Tells the others that it comes for one more: so it is awake. */
-  ask(): void {
-    Atomics.add(this.#numbers, this.#own + 1, 1);
-  }
-
-  /** Tells the others that it serves one more, */
-  enter(): void {
-    this.#active++;
-    this.#tell();
-  }
-
-  /** or one fewer. */
+  /** Shows that it accepts nothing any more, for ever. */
   leave(): void {
-    this.#active--;
-    this.#tell();
+    this.#hasLeft = true;
+    Atomics.store(this.#numbers, this.#own + STATE, CLOSED);
+    this.#hadRoom = true; // it may have had
+    this.#wakeOthers(false);
   }
 
-  /** Tells the others whether it stands back: then they need not do so for it. */
-  set isAway(isAway: boolean) {
-    Atomics.store(this.#numbers, this.#own + 2, isAway ? 1 : 0);
+  /** Shows that a connection has come to it: so it is not blocked. */
+  arrive(): void {
+    Atomics.add(this.#numbers, this.#own + OWN_ARRIVALS, 1);
+    Atomics.add(this.#numbers, ARRIVALS, 1);
   }
 
-  /** Tells the others that it takes nobody any more. */
-  part(): void {
-    this.#isHere = false;
-    Atomics.store(this.#numbers, this.#own, NOBODY);
+  /** How many connections have come, to all workers. */
+  get arrivals(): number {
+    return this.#get(ARRIVALS);
   }
 
-  #tell(): void {
-    if (this.#isHere) Atomics.store(this.#numbers, this.#own, this.#active);
+  /** Whether it is full while another worker has room. */
+  get isFullAlone(): boolean {
+    return this.#get(this.#own + STATE) === FULL && this.#isRoomElsewhere();
   }
 
-  /** Whether it has so many connections that another should have the next. */
+  /** Whether it has so many connections that another worker should have the next. */
   get isAhead(): boolean {
-    if (!this.#isHere || this.#active <= MAX_AHEAD) return false;
-    for (let at = 0; at < this.#numbers.length; at += FIELDS) {
-      if (this.#isBehind(at)) return true;
+    const state = this.#get(this.#own + STATE);
+    if (state !== ACCEPTING && state !== YIELDING) return false;
+    return this.#get(this.#own + HELD) - this.#leastOf(this.#own) >= AHEAD;
+  }
+
+  /** Shows that it yields to a worker that holds fewer: so nobody need yield to it. */
+  yield(): void {
+    this.#change(this.#own, ACCEPTING, YIELDING);
+  }
+
+  /** Shows that it yields no more. */
+  goOn(): void {
+    this.#change(this.#own, YIELDING, ACCEPTING);
+  }
+
+  /**
+   * Notes that a connection has come to it although it yields to others. They may only
+   * be late; after a few times they are taken for blocked.
+   */
+  miss(): void {
+    const most = this.#get(this.#own + HELD) - AHEAD;
+    for (let at = HEADER; at < this.#end; at += FIELDS) {
+      if (at === this.#own || this.#heldBy(at) > most) continue;
+      const arrivals = this.#get(at + OWN_ARRIVALS);
+      this.#missed.set(at, { arrivals, count: this.#countMissed(at) + 1 });
+    }
+  }
+
+  /** Calls back whenever another worker has woken this one, until it leaves. */
+  async onWake(callback: () => void): Promise<void> {
+    const bell = this.#own + BELL;
+    for (let seen = this.#get(bell); HAS_BELLS && !this.#hasLeft;) {
+      await waitAsync(this.#numbers, bell, seen).value;
+      seen = this.#get(bell);
+      if (!this.#hasLeft) callback();
+    }
+  }
+
+  #wakeOthers(hasRoom: boolean): void {
+    const isTurn = hasRoom !== this.#hadRoom && !this.#isRoomElsewhere();
+    this.#hadRoom = hasRoom;
+    const least = this.#leastOf();
+    for (let at = HEADER; at < this.#end; at += FIELDS) {
+      if (at === this.#own) continue;
+      const state = this.#get(at + STATE);
+      if (state === FULL && isTurn) this.#ring(at);
+      if (state !== YIELDING || this.#get(at + HELD) - least >= AHEAD) continue;
+      // From now on it counts as accepting, not only when it has run.
+      this.#change(at, YIELDING, ACCEPTING);
+      this.#ring(at);
+    }
+  }
+
+  #ring(at: number): void {
+    Atomics.add(this.#numbers, at + BELL, 1);
+    Atomics.notify(this.#numbers, at + BELL);
+  }
+
+  #isRoomElsewhere(): boolean {
+    for (let at = HEADER; at < this.#end; at += FIELDS) {
+      if (at === this.#own) continue;
+      const state = this.#get(at + STATE);
+      if (state === ACCEPTING || state === YIELDING) return true;
     }
     return false;
   }
 
-  #isBehind(at: number): boolean {
-    const active = Atomics.load(this.#numbers, at);
-    if (active === NOBODY || active >= this.#active - MAX_AHEAD) return false;
-    if (Atomics.load(this.#numbers, at + 2) === 1) return false;
-    return this.#countMissed(at) < MAX_MISSED;
+  /** How many connections the least loaded worker holds, without one of them. */
+  #leastOf(except = -1): number {
+    let least = Infinity;
+    for (let at = HEADER; at < this.#end; at += FIELDS) {
+      if (at !== except) least = Math.min(least, this.#heldBy(at));
+    }
+    return least;
+  }
+
+  /** How many it holds; Infinity if it would not take another one now. */
+  #heldBy(at: number): number {
+    const isAccepting = this.#get(at + STATE) === ACCEPTING;
+    if (!isAccepting || this.#countMissed(at) > MAX_MISSED) return Infinity;
+    return this.#get(at + HELD);
   }
 
   #countMissed(at: number): number {
     const missed = this.#missed.get(at);
-    return missed?.asked === this.#asked(at) ? missed.count : 0;
+    const arrivals = this.#get(at + OWN_ARRIVALS);
+    return missed?.arrivals === arrivals ? missed.count : 0;
   }
 
-  #asked(at: number): number {
-    return Atomics.load(this.#numbers, at + 1);
+  get #end(): number {
+    return HEADER + this.#get(USED) * FIELDS;
   }
 
-  /**
-   * Those behind did not take who was in the queue. Perhaps they have not come to it yet;
-   * after a few times they are asleep, and left out until they ask again.
-   */
-  miss(): void {
-    for (let at = 0; at < this.#numbers.length; at += FIELDS) {
-      if (!this.#isBehind(at)) continue;
-      const count = this.#countMissed(at) + 1;
-      this.#missed.set(at, { asked: this.#asked(at), count });
-    }
+  #get(at: number): number {
+    return Atomics.load(this.#numbers, at);
+  }
+
+  #change(at: number, from: number, to: number): void {
+    Atomics.compareExchange(this.#numbers, at + STATE, from, to);
   }
 }

@@ -5,13 +5,15 @@ import type { ParallelOptions } from "./types.ts";
 
 /** The options of a service, checked. Nothing is open yet. */
 export class ParallelSettings {
+  readonly worker: string;
   readonly bind: { hostname: string; port: number; tcpBacklog: number };
   readonly workers: number;
   readonly data: unknown;
   readonly signal?: AbortSignal;
   readonly onWorkerError?: (error: Error, index: number) => void;
 
-  constructor(options: ParallelOptions) {
+  constructor(worker: string | URL, options: ParallelOptions) {
+    this.worker = checkModule(worker);
     const given = readOnce(
       options as ParallelOptions & Record<string, unknown>,
     );
@@ -35,6 +37,15 @@ export class ParallelSettings {
     if (signal) this.signal = signal;
     if (onWorkerError) this.onWorkerError = onWorkerError;
   }
+}
+
+/** A path means nothing here: it would be relative to a module of this package. */
+function checkModule(worker: unknown): string {
+  const url = worker instanceof URL ? worker.href : worker;
+  if (typeof url === "string" && URL.canParse(url)) return url;
+  const path = typeof url === "string" && url !== "" ? url : "./worker.ts";
+  const example = `new URL(${JSON.stringify(path)}, import.meta.url)`;
+  refuse(TypeError, "worker", `a URL, as ${example}`, worker);
 }
 
 /** Deno can share the queue of a TCP socket only. */

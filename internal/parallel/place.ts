@@ -1,6 +1,5 @@
 import { Socket } from "../accept/socket.ts";
 import type { Place } from "./protocol.ts";
-import { SharedSocket } from "./shared_socket.ts";
 import type { ParallelMode } from "./types.ts";
 
 /** What `Deno.listen` takes for a place. */
@@ -55,10 +54,17 @@ function canShare(bind: Bind, by: Share): boolean {
   }
 }
 
-/** Listens at a place that was found, beside whoever does already. */
-export function listenAt(place: Place): Socket {
+/**
+ * Listens at a place that was found, beside the other workers.
+ *
+ * @param balanced Makes a socket that shares its queue, by what opens one more.
+ */
+export function listenAt(
+  place: Place,
+  balanced: (open: () => Deno.Listener) => Socket,
+): Socket {
   const { mode, ...bind } = place;
-  if (mode === "shared") return new SharedSocket(() => share(bind));
+  if (mode === "shared") return balanced(() => share(bind));
   const listener = Deno.listen({ ...bind, reusePort: mode === "reusePort" });
   return new Socket(listener, "tcp");
 }

@@ -21,35 +21,52 @@ export type Order =
     place: Place;
     data: unknown;
     paused: boolean;
-    /** How busy everybody is, and which of them the worker is. */
+    /** The shared memory in which workers compare their loads, and this worker's slot. */
     load: { buffer: SharedArrayBuffer; slot: number };
   }
   | { order: "pause" | "resume" | "stats" | "close" }
   | { order: "setData"; data: unknown }
-  /** Ends it: `leave` leaves those in the queue to the other workers. */
-  | { order: "leave" | "shutdown"; timeout: number };
+  /** Ends it: `leave` leaves the queue to the other workers. */
+  | { order: "leave" | "shutdown"; timeout: number }
+  /** Whether to report each change between idle and busy. */
+  | { order: "watch"; isWatched: boolean };
 
 /** An order on its way. */
 export type Sent = Order & { id: number };
 
-/** How a report is told from what else a worker may post. */
+/** The first message to a worker: the module of the program. */
+export interface Import {
+  order: "import";
+  module: string;
+}
+
+/**
+ * Marks the reports among all that a worker posts, and the names of the workers that
+ * `listenParallel()` has started.
+ */
 export const FROM = "@evconn/listener/parallel";
 
 /** What a worker tells the parent. */
 export type Report =
-  & (
-    /** It is there, and waits for the order to listen. */
-    | { report: "loaded" }
-    /** It has carried out an order, or could not. */
-    | { report: "answer"; id: number; result?: ShutdownResult; error?: Thrown }
-    /** Something was thrown in it that nobody has caught. */
-    | { report: "failed"; error: Thrown }
-    /** It takes nobody any more, */
-    | { report: "left" }
-    /** and serves nobody any more. */
-    | { report: "finished" }
-  )
-  & { from: typeof FROM; stats: ListenerStats };
+  /** It runs, and holds its lock. */
+  | { report: "started" }
+  /** `serveParallel()` was called. */
+  | { report: "serving" }
+  /** The module of the program has been evaluated. */
+  | { report: "evaluated" }
+  /** An order is carried out, or could not be. */
+  | { report: "answer"; id: number; result?: ShutdownResult; error?: Thrown }
+  /** An error that nobody has caught. */
+  | { report: "failed"; error: Thrown }
+  /** Its first connection has come, or its last one has ended. */
+  | { report: "changed" }
+  /** It accepts no more connections. */
+  | { report: "left" }
+  /** All its connections have ended. */
+  | { report: "finished" };
+
+/** A report on its way. A worker that does not serve yet has no counts. */
+export type SentReport = Report & { from: typeof FROM; stats?: ListenerStats };
 
 /** What a worker has counted so far. */
 export const NOTHING: Readonly<ListenerStats> = {

@@ -1,6 +1,6 @@
 import { callHook, print } from "../util/hooks.ts";
 import { checkTimeout } from "../check.ts";
-import { Load } from "./load.ts";
+import { Slots } from "./load.ts";
 import type { ParallelSettings } from "./options.ts";
 import { findPlace, holdQueue, type Share } from "./place.ts";
 import { NOTHING, type Order, type Place, sum } from "./protocol.ts";
@@ -12,31 +12,25 @@ import type {
 } from "./types.ts";
 import { type Host, ParallelWorker } from "./worker.ts";
 
-/** A thread, and the one that comes after it, have places of their own among the loads. */
-const THREADS = 2;
-
 /** The parent: finds a place to listen, and tells all workers the same. */
 export class ParallelService implements ParallelListener {
   readonly addr: Deno.NetAddr;
   readonly #settings: ParallelSettings;
   readonly #place: Place;
   readonly #workers: ParallelWorker[];
-  readonly #loads: SharedArrayBuffer;
+  readonly #slots: Slots;
   readonly #finished = Promise.withResolvers<void>();
   #data: unknown;
   #queue: Disposable | undefined; // kept while no worker does
   #isPaused = false;
+  #isRefed = true;
   #hasEnded = false;
   #isDraining = false;
   #shutdown: Promise<ParallelShutdownResult> | undefined;
-  #restarted: Promise<void> = Promise.resolve(); // the restart before
+  #restarting: Promise<void> = Promise.resolve(); // until all new threads listen
 
   /** @param share How threads share a queue, if not by Deno's own means. */
-  constructor(
-    module: string | URL,
-    settings: ParallelSettings,
-    share?: Share,
-  ) {
+  constructor(settings: ParallelSettings, share?: Share) {
     this.#settings = settings;
     this.#data = settings.data;
     const { place, addr } = findPlace(settings.bind, share);
@@ -49,27 +43,28 @@ export class ParallelService implements ParallelListener {
         "Listening with one worker: this Deno cannot share a port among threads",
       );
     }
-    this.#loads = Load.forWorkers(length * THREADS);
+    this.#slots = new Slots(length);
     this.#workers = Array.from(
       { length },
-      (_, index) => new ParallelWorker(this.#host(module, index)),
+      (_, index) => new ParallelWorker(this.#host(index)),
     );
   }
 
-  #host(module: string | URL, index: number): Host {
-    const slot = (thread: number) => index * THREADS + thread % THREADS;
+  #host(index: number): Host {
+    const slots = this.#slots;
     return {
-      module,
+      module: this.#settings.worker,
       label: `worker ${index}`,
       canOverlap: this.mode !== "single",
-      orderToListen: (thread) => ({
+      takeSlot: () => slots.take(),
+      giveSlotBack: (slot, isFree) => slots.giveBack(slot, isFree),
+      orderToListen: (slot) => ({
         order: "listen",
         place: this.#place,
         data: this.#data,
         paused: this.#isPaused,
-        load: { buffer: this.#loads, slot: slot(thread) },
+        load: { buffer: slots.buffer, slot },
       }),
-      onEnd: (thread) => new Load(this.#loads, slot(thread)).part(),
       onChange: () => this.#keepQueue(),
       onFailure: (error) => this.#tellFailure(error, index),
     };
@@ -77,24 +72,24 @@ export class ParallelService implements ParallelListener {
 
   /** Starts all workers. If one does not come up, none is left, and the port is free. */
   async start(): Promise<void> {
+    const { signal } = this.#settings;
+    const abort = () => void this.shutdown({ timeout: 0 });
+    if (signal?.aborted) return abort();
+    signal?.addEventListener("abort", abort);
+    this.finished.then(() => signal?.removeEventListener("abort", abort));
     this.#keepQueue();
     try {
       await Promise.all(this.#workers.map((worker) => worker.start()));
+      signal?.throwIfAborted();
     } catch (error) {
       await this.shutdown({ timeout: 0 });
-      throw error;
+      throw signal?.aborted ? signal.reason : error;
     }
-    const { signal } = this.#settings;
-    if (!signal) return;
-    const abort = () => void this.shutdown({ timeout: 0 });
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort);
-    this.finished.then(() => signal.removeEventListener("abort", abort));
   }
 
   /**
-   * Without anybody who listens, the kernel would forget its queue. The parent accepts
-   * nobody, but is woken for each: so only as long as it must.
+   * Without a socket that listens, the kernel would reset its queue. The parent has one
+   * only while no worker has: it accepts nothing, but would be woken for each client.
    */
   #keepQueue(): void {
     if (this.#hasEnded || this.#workers.some((each) => each.isListening)) {
@@ -129,13 +124,30 @@ export class ParallelService implements ParallelListener {
     return this.#finished.promise;
   }
 
+  ref(): void {
+    this.#isRefed = true;
+    this.#keepAlive();
+  }
+
+  unref(): void {
+    this.#isRefed = false;
+    this.#keepAlive();
+  }
+
+  #keepAlive(): void {
+    const isRefed = this.#isRefed && !this.#isPaused;
+    for (const worker of this.#workers) worker.ref(isRefed);
+  }
+
   async pause(): Promise<void> {
     this.#isPaused = true;
+    this.#keepAlive();
     await this.#tell({ order: "pause" });
   }
 
   async resume(): Promise<void> {
     this.#isPaused = false;
+    this.#keepAlive();
     await this.#tell({ order: "resume" });
   }
 
@@ -161,25 +173,20 @@ export class ParallelService implements ParallelListener {
   async restart(options: { timeout?: number } = {}): Promise<void> {
     const timeout = options.timeout ?? Infinity;
     checkTimeout(timeout, "restart");
-    const before = this.#restarted;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#restarted = promise;
-    await before;
-    try {
-      await this.#restartAll(timeout);
-    } finally {
-      resolve();
-    }
+    const drains: Promise<void>[] = [];
+    const before = this.#restarting;
+    const restarted = before.then(() => this.#restartAll(timeout, drains));
+    this.#restarting = restarted.catch(() => {});
+    await restarted;
+    await Promise.all(drains);
   }
 
-  async #restartAll(timeout: number): Promise<void> {
+  /** Starts new threads one after the other. The old ones drain side by side. */
+  async #restartAll(timeout: number, drains: Promise<void>[]): Promise<void> {
     for (const worker of this.#workers) {
       if (this.#hasEnded) return;
-      try {
-        await worker.restart(timeout);
-      } catch (error) {
-        if (!this.#hasEnded) throw error;
-      }
+      const { drained } = await worker.restart(timeout);
+      drains.push(drained);
     }
   }
 

@@ -1,16 +1,15 @@
-import { Socket } from "../accept/socket.ts";
-import { nextTurn } from "../util/event_loop.ts";
+import { close } from "../conn/close.ts";
+import { closed, Socket } from "../accept/socket.ts";
 
 /**
  * A listening socket of which there are several for one queue of the kernel. While
  * others are open the queue stays, so an accept can be cancelled here: another socket is
- * opened, and this one closed. A worker that does not accept so parks no connection:
- * the other workers take what comes.
+ * opened, and this one closed. A worker that does not accept parks no connection: the
+ * other workers take what comes.
  */
 export class SharedSocket extends Socket {
   readonly #open: () => Deno.Listener;
-  /** Asked before each accept. */
-  mayAccept: () => boolean = () => true;
+  #suspensions = 0;
 
   /** @param open Opens one more socket for the queue. */
   constructor(open: () => Deno.Listener) {
@@ -19,12 +18,16 @@ export class SharedSocket extends Socket {
   }
 
   override accept(): void {
-    if (this.mayAccept()) super.accept();
+    if (this.#suspensions === 0) super.accept();
+  }
+
+  override cancel(): void {
+    this.#cancel();
   }
 
   /** Cancels the accept in flight. It may bring a connection all the same. */
-  override cancel(): void {
-    if (!this.isPending) return;
+  #cancel(): void {
+    if (this.pending === undefined) return;
     try {
       this.replace(this.#open());
     } catch {
@@ -32,23 +35,28 @@ export class SharedSocket extends Socket {
     }
   }
 
-  /** Accepts, if its owner wants a connection. */
-  retry(): void {
-    if (this.isWanted) this.accept();
+  /** Accepts nothing, until what this gives is disposed of. The socket stays open. */
+  suspend(): Disposable {
+    this.#suspensions++;
+    this.#cancel();
+    return {
+      [Symbol.dispose]: () => {
+        if (--this.#suspensions === 0 && this.isWanted) super.accept();
+      },
+    };
   }
 
-  /** Takes a connection that is in the queue now, and says whether there was one. */
-  async acceptNow(): Promise<boolean> {
-    if (!this.isWanted) return false;
-    super.accept();
-    await nextTurn(() => this.isPending);
-    if (!this.isPending) return true;
-    this.cancel();
-    return false;
+  /** Resolves when no accept is in flight. */
+  async settled(): Promise<void> {
+    await this.pending;
   }
 
-  /** Leaves the queue to the others: its owner ends when no connection is left inside. */
+  /**
+   * Leaves the queue to the other sockets, for ever. Its owner ends when it has
+   * delivered what it has.
+   */
   leave(): void {
-    this.listener.close();
+    close(this.listener);
+    if (this.pending === undefined) this.onError(closed());
   }
 }

@@ -1,17 +1,22 @@
 import type { ListenerStats, ShutdownResult } from "../types.ts";
+import { within } from "../util/within.ts";
+import { childModule } from "./child.ts";
+import { keepAlive } from "./keep_alive.ts";
 import { mayLive, onDeath } from "./life_lock.ts";
 import {
   FROM,
   fromThrown,
+  type Import,
   NOTHING,
   type Order,
   type Report,
   type Sent,
+  type SentReport,
 } from "./protocol.ts";
 
 /** How long a worker may take until it listens, in ms. */
 const MAX_START = 30_000;
-/** How long an order is waited for, in ms, as the worker may be in a loop that does not end. */
+/** How long to wait for an answer, in ms: the worker may be in a loop that does not end. */
 export const PATIENCE = 1000;
 /** The longest wait that a timer takes, in ms. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
@@ -19,23 +24,39 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 /** What an order was answered with. */
 type Answer = Report & { report: "answer" };
 
-/** Who has started a thread. */
+/**
+ * Where a thread is in its life:
+ *
+ * - `"loading"`: its module is being evaluated, and it can be told nothing;
+ * - `"starting"`: it was told to listen;
+ * - `"listening"`: it accepts connections;
+ * - `"leaving"`: it serves its connections to the end, and accepts no more;
+ * - `"ended"`.
+ */
+export type ThreadState =
+  | "loading"
+  | "starting"
+  | "listening"
+  | "leaving"
+  | "ended";
+
+/** What started a thread. */
 export interface Owner {
-  /** What it runs. */
-  readonly module: string | URL;
-  /** What Deno calls it where it prints errors. */
+  /** The module of the program. */
+  readonly module: string;
+  /** What Deno calls the thread where it prints errors. */
   readonly label: string;
-  /** What it is told when it is loaded: how to listen. */
+  /** How to listen, at the moment when the thread can be told. */
   orderToListen(): Order;
-  /** Told that it takes nobody any more, whether it was to or not. */
+  /** Called when it accepts no more connections although it was not told to leave. */
   onLeft(): void;
-  /** Told that it has failed, if it had listened before. It is to be ended. */
-  onFailed(error: Error): void;
-  /** Told that it has ended. */
+  /** Called when it has failed, and whether it was listening until then. It is to be ended. */
+  onFailed(error: Error, wasListening: boolean): void;
+  /** Called when it has ended. */
   onEnded(): void;
 }
 
-/** A thread that serves: what is said to it, what it says, and its end. */
+/** A thread that serves: the orders to it, its reports, and its end. */
 export class Thread {
   readonly #owner: Owner;
   readonly #worker: Worker;
@@ -45,19 +66,21 @@ export class Thread {
   readonly #left = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
   readonly #end = new AbortController();
+  readonly #startTimer: ReturnType<typeof setTimeout>;
   #orders = 0;
-  #isLoaded = false;
-  #isListening = false;
-  #result: ShutdownResult | undefined;
-  /** Whether it has not answered in time when it was to end. */
+  #isServing = false;
+  #state: ThreadState = "loading";
+  #isRefed = true; // as it was told
+  #isKept = true; // as it is: also for its connections
+  /** Whether it did not answer in time when it was to end. */
   isSilent = false;
-  /** What it has counted, by its last word. */
+  /** What it has counted, as last reported. */
   stats: ListenerStats = NOTHING;
 
   constructor(owner: Owner) {
     this.#owner = owner;
-    this.#name = `${owner.label} ${crypto.randomUUID()}`;
-    this.#worker = new Worker(owner.module, {
+    this.#name = `${FROM} ${owner.label} ${crypto.randomUUID()}`;
+    this.#worker = new Worker(childModule, {
       type: "module",
       name: this.#name,
     });
@@ -68,27 +91,14 @@ export class Thread {
       event.preventDefault(); // or this process would end
       this.#fail(event.error ?? new Error(event.message));
     };
-    const timer = setTimeout(() => {
-      const seconds = MAX_START / 1000;
-      this.#fail(new Error(`Worker does not listen after ${seconds} s`));
-    }, MAX_START);
-    const started = () => clearTimeout(timer);
-    this.#listening.promise.then(started, started);
+    const order: Import = { order: "import", module: owner.module };
+    this.#worker.postMessage(order);
+    this.#startTimer = setTimeout(() => this.#failLate(), MAX_START);
+    this.#listening.promise.catch(() => {}); // nobody may wait for it
   }
 
-  /** Whether it has ended. */
-  get hasEnded(): boolean {
-    return this.#end.signal.aborted;
-  }
-
-  /** Whether it can be told anything. */
-  get isLoaded(): boolean {
-    return this.#isLoaded && !this.hasEnded;
-  }
-
-  /** Whether it may be there still, also after its end. */
-  mayRun(): Promise<boolean> {
-    return mayLive(this.#name);
+  get state(): ThreadState {
+    return this.#state;
   }
 
   /** Resolves when it listens; rejects when it fails, or ends, before. */
@@ -96,7 +106,7 @@ export class Thread {
     return this.#listening.promise;
   }
 
-  /** Resolves when it takes nobody any more. */
+  /** Resolves when it accepts no more connections. */
   get left(): Promise<void> {
     return this.#left.promise;
   }
@@ -106,14 +116,25 @@ export class Thread {
     return this.#ended.promise;
   }
 
-  #hear(report: Report): void {
-    if (this.hasEnded) return;
-    this.stats = report.stats;
+  /** Whether it may run still, also after its end. */
+  mayRun(): Promise<boolean> {
+    return mayLive(this.#name);
+  }
+
+  // Reports
+
+  #hear(report: SentReport): void {
+    if (this.#state === "ended") return;
+    if (report.stats) this.stats = report.stats;
+    this.#keepAlive();
     switch (report.report) {
-      case "loaded":
+      case "started":
+        return onDeath(this.#name, this.#end.signal, () => this.#die());
+      case "serving":
+        return void (this.#isServing = true);
+      case "evaluated":
         return void this.#begin();
       case "answer":
-        this.#result ??= report.result;
         return this.#answers.get(report.id)?.(report);
       case "failed":
         return this.#fail(fromThrown(report.error));
@@ -125,25 +146,59 @@ export class Thread {
     }
   }
 
-  #leave(): void {
-    this.#left.resolve();
-    this.#owner.onLeft();
-  }
-
   async #begin(): Promise<void> {
-    this.#isLoaded = true;
-    const gone = () => this.#fail(new Error("Worker has ended"));
-    onDeath(this.#name, this.#end.signal, gone);
+    if (!this.#isServing) {
+      return this.#fail(
+        new Error(
+          "Worker does not serve: its module was evaluated and has not called serveParallel()",
+        ),
+      );
+    }
+    this.#state = "starting";
     const answer = await this.tell(this.#owner.orderToListen(), Infinity);
     if (answer?.error) return this.#fail(fromThrown(answer.error));
-    this.#isListening = answer !== undefined;
-    this.#listening.resolve(); // unless it has failed
+    if (this.#state !== "starting") return; // it has ended, or was told to leave
+    this.#state = "listening";
+    clearTimeout(this.#startTimer);
+    this.#listening.resolve();
+    if (!this.#isRefed) this.#watch();
+    this.#keepAlive();
+  }
+
+  /** Its lock is free. What it has posted before may be on its way still. */
+  #die(): void {
+    const was = this.#isServing || this.#state !== "loading"
+      ? "Worker has ended"
+      : "Worker has ended itself before it has called serveParallel()";
+    this.#fail(new Error(was));
+  }
+
+  #failLate(): void {
+    const seconds = MAX_START / 1000;
+    const why = this.#state === "loading"
+      ? ": its module is not evaluated, as a top-level await or a loop in it has not ended"
+      : "";
+    this.#fail(new Error(`Worker does not listen after ${seconds} s${why}`));
   }
 
   #fail(error: Error): void {
-    if (this.#isListening) this.#owner.onFailed(error);
-    else this.#listening.reject(error);
+    if (this.#state === "loading" || this.#state === "starting") {
+      this.#listening.reject(error);
+    } else if (this.#state !== "ended") {
+      const wasListening = this.#state === "listening";
+      this.#state = "leaving"; // it has left the queue by itself
+      this.#owner.onFailed(error, wasListening);
+    }
   }
+
+  #leave(): void {
+    this.#left.resolve();
+    if (this.#state !== "listening") return;
+    this.#state = "leaving";
+    this.#owner.onLeft();
+  }
+
+  // Orders
 
   /**
    * Gives an order.
@@ -152,8 +207,10 @@ export class Thread {
    * @returns The answer; undefined if there is none in time, or the thread has ended.
    */
   tell(order: Order, patience: number = PATIENCE): Promise<Answer | undefined> {
-    // One that is not there yet will be told how things are then.
-    if (!this.isLoaded) return Promise.resolve(undefined);
+    // One that is loading will be told how things are then.
+    if (this.#state === "loading" || this.#state === "ended") {
+      return Promise.resolve(undefined);
+    }
     const id = this.#orders++;
     const sent: Sent = { ...order, id };
     return new Promise((resolve) => {
@@ -169,8 +226,28 @@ export class Thread {
     });
   }
 
+  /** Lets it keep the process alive: always, or only while it has connections. */
+  ref(isRefed: boolean): void {
+    if (this.#isRefed === isRefed) return;
+    this.#isRefed = isRefed;
+    this.#watch();
+    this.#keepAlive();
+  }
+
+  #watch(): void {
+    this.tell({ order: "watch", isWatched: !this.#isRefed });
+  }
+
+  #keepAlive(): void {
+    const isIdle = this.#state === "listening" && this.stats.active === 0;
+    const isKept = this.#isRefed || !isIdle;
+    if (isKept === this.#isKept) return;
+    this.#isKept = isKept;
+    keepAlive(this.#worker, isKept);
+  }
+
   /**
-   * Lets it serve its connections to their end, and ends it.
+   * Lets it serve its connections to their end. It has ended then.
    *
    * @returns How that went; undefined if it has not answered in time.
    */
@@ -178,19 +255,26 @@ export class Thread {
     order: "leave" | "shutdown",
     timeout: number,
   ): Promise<ShutdownResult | undefined> {
+    if (this.#state === "listening" || this.#state === "starting") {
+      this.#state = "leaving";
+    }
+    this.#keepAlive();
     const answer = await this.tell({ order, timeout }, timeout + PATIENCE);
-    this.isSilent ||= this.isLoaded && !answer;
+    // It says by itself that it has finished, once all such orders are answered.
+    const isOver = answer !== undefined && await within(PATIENCE, this.ended);
+    this.isSilent ||= !isOver && this.#state !== "ended";
     this.end();
-    return this.#result; // which may be the answer to another such order
+    return answer?.result;
   }
 
-  /** Ends it at once. A loop in it goes on: nothing ends that. */
+  /** Ends it at once. A loop in it may go on: since Deno 2.7 nothing ends that. */
   end(): void {
-    if (this.hasEnded) return;
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    clearTimeout(this.#startTimer);
     this.#end.abort();
     this.#worker.terminate();
     this.#listening.reject(new Error("Worker has ended"));
-    this.#listening.promise.catch(() => {}); // nobody may wait for that
     this.#left.resolve();
     for (const answer of [...this.#answers.values()]) answer(undefined);
     this.#ended.resolve();

@@ -109,6 +109,15 @@ export interface ParallelListener extends AsyncDisposable {
   /** Resolves when the service is closed and no worker is left. Never rejects. */
   readonly finished: Promise<void>;
 
+  /** Lets the service keep the process alive while it accepts, as it does by default. */
+  ref(): void;
+
+  /**
+   * Lets the process end although the service accepts. Active connections keep it alive,
+   * as they do when the service is paused.
+   */
+  unref(): void;
+
   /** Stops accepting in all workers. Clients wait in the kernel's queue. */
   pause(): Promise<void>;
 

@@ -3,48 +3,49 @@ import { within } from "../util/within.ts";
 import { NOTHING, type Order, sum } from "./protocol.ts";
 import { PATIENCE, Thread } from "./thread.ts";
 
-/** How long it takes until a worker that has failed is replaced, in ms, */
+/** How long after its failure a worker is replaced, in ms. Doubled with each failure. */
 const MIN_WAIT = 50;
-/** and how long at the most, where those after it fail as well, */
+/** The longest such wait, in ms. */
 const MAX_WAIT = 5000;
-/** until one has lived so long, in ms. */
+/** How long a worker must have listened for the wait to be MIN_WAIT again, in ms. */
 const GOOD_LIFE = 10_000;
 
-/** Whom a worker works for. */
+/** What all workers of a service share. */
 export interface Host {
-  /** What it runs. */
-  readonly module: string | URL;
-  /** Its name. */
+  /** The module of the program. */
+  readonly module: string;
+  /** What Deno calls the worker where it prints errors. */
   readonly label: string;
-  /** Whether two of its threads can listen at the same time. */
+  /** Whether two threads can listen at the same time. */
   readonly canOverlap: boolean;
-  /** What its thread with this number is told: how things are now. */
-  orderToListen(thread: number): Order;
-  /** Told that its thread with this number has ended. */
-  onEnd(thread: number): void;
-  /** Told that it has begun, or ceased, to take connections. */
+  /** Takes a slot of the shared memory for a new thread. */
+  takeSlot(): number;
+  /** Gives back the slot of a thread that has ended, and says whether another may have it. */
+  giveSlotBack(slot: number, isFree: boolean): void;
+  /** How a thread with this slot is to listen: as things are now. */
+  orderToListen(slot: number): Order;
+  /** Called when the worker has begun, or ceased, to accept connections. */
   onChange(): void;
-  /** Told why one of its threads has failed. */
+  /** Called with the reason when a thread of the worker has failed. */
   onFailure(error: Error): void;
 }
 
 /**
- * One of the workers, through all the threads that it has in its life. One of them takes
- * connections. When that is to be replaced the next one listens first; when it has
- * failed the next one comes after a while.
+ * One of the workers, through all its threads. At most one of them listens. When that is
+ * to be replaced, the next one listens first; when it has failed, the next one comes
+ * after a while.
  */
 export class ParallelWorker {
   readonly #host: Host;
-  #thread: Thread | undefined; // takes connections
-  #coming: Thread | undefined; // is about to
-  #starting: Promise<void> | undefined; // until it does
-  readonly #leaving = new Set<Thread>(); // serve to the end
-  readonly #silent: Thread[] = []; // have not answered when they were to end
-  #past: ListenerStats = NOTHING; // of those that have ended
-  #threads = 0; // how many there were
-  #since = 0; // when the one that takes connections began
+  /** All threads that have not ended. Each is in one state, and counted once. */
+  readonly #threads = new Set<Thread>();
+  readonly #silent: Thread[] = []; // did not answer when they were to end
+  #past: ListenerStats = NOTHING; // what the threads that have ended had counted
+  #starting: Promise<void> | undefined;
+  #since = 0; // when the last thread began to listen
   #wait = MIN_WAIT;
   #timer: ReturnType<typeof setTimeout> | undefined; // until it is replaced
+  #isRefed = true;
   #hasEnded = false;
   /** How often it was replaced because it had failed. */
   restarts = 0;
@@ -53,22 +54,26 @@ export class ParallelWorker {
     this.#host = host;
   }
 
-  /** Whether it takes connections. */
+  /** Whether it accepts connections. */
   get isListening(): boolean {
-    return this.#thread !== undefined;
+    return this.#listening !== undefined;
   }
 
-  /** What all its threads have counted, by their last words. */
+  get #listening(): Thread | undefined {
+    return [...this.#threads].find(({ state }) => state === "listening");
+  }
+
+  /** What all its threads have counted, as last reported. */
   get stats(): ListenerStats {
-    return this.#all.map(({ stats }) => stats).reduce(sum, this.#past);
+    return [...this.#threads].map(({ stats }) => stats).reduce(sum, this.#past);
   }
 
-  get #all(): Thread[] {
-    const all = [this.#thread, this.#coming, ...this.#leaving];
-    return all.filter((thread) => thread !== undefined);
-  }
+  // Start
 
-  /** Starts a thread in place of the one that there is. Rejects if it does not come up. */
+  /**
+   * Starts a thread. Resolves when it listens, and rejects if it does not come up. A
+   * worker that has ended starts nothing.
+   */
   start(): Promise<void> {
     return this.#starting ??= this.#start().finally(() => {
       this.#starting = undefined;
@@ -77,66 +82,67 @@ export class ParallelWorker {
 
   async #start(): Promise<void> {
     clearTimeout(this.#timer);
-    const thread = this.#coming = this.#spawn();
+    if (this.#hasEnded) return;
+    const thread = this.#spawn();
     try {
       await thread.listening;
     } catch (error) {
       thread.end();
+      if (this.#hasEnded) return;
       if (!this.isListening) this.#replaceLater();
       throw error;
-    } finally {
-      this.#coming = undefined;
     }
-    if (this.#thread) this.#leaving.add(this.#thread);
-    this.#thread = thread;
     this.#since = performance.now();
     this.#host.onChange();
   }
 
   #spawn(): Thread {
-    const { module, label, ...host } = this.#host;
-    const number = this.#threads++;
+    const host = this.#host;
+    const slot = host.takeSlot();
     const thread: Thread = new Thread({
-      module,
-      label,
-      orderToListen: () => host.orderToListen(number),
-      onLeft: () => this.#onLeft(thread),
-      onFailed: (error) => this.#onFailed(thread, error),
+      module: host.module,
+      label: host.label,
+      orderToListen: () => host.orderToListen(slot),
+      onLeft: () => this.#onLeft(),
+      onFailed: (error, wasListening) => {
+        this.#onFailed(error, wasListening);
+        thread.end();
+      },
       onEnded: () => {
+        this.#threads.delete(thread);
         const now = { active: 0, parked: 0, waiting: 0 };
         this.#past = sum(this.#past, { ...thread.stats, ...now });
-        this.#leaving.delete(thread);
         if (thread.isSilent) this.#silent.push(thread);
-        host.onEnd(number);
+        host.giveSlotBack(slot, !thread.isSilent);
       },
     });
+    this.#threads.add(thread);
+    thread.ref(this.#isRefed);
     return thread;
   }
 
-  /** One that was not told to leave has done so by itself. */
-  #onLeft(thread: Thread): void {
-    if (thread !== this.#thread) return;
-    this.#leaving.add(thread);
+  // Failure
+
+  #onLeft(): void {
     this.#miss();
     if (this.#hasEnded) return;
     this.#host.onFailure(new Error("Worker has closed its listener"));
   }
 
-  #onFailed(thread: Thread, error: Error): void {
-    if (thread === this.#thread) this.#miss();
+  #onFailed(error: Error, wasListening: boolean): void {
+    if (wasListening) this.#miss();
     this.#host.onFailure(error);
-    thread.end();
   }
 
   #miss(): void {
-    this.#thread = undefined;
     this.#host.onChange();
     if (performance.now() - this.#since >= GOOD_LIFE) this.#wait = MIN_WAIT;
-    if (!this.#coming) this.#replaceLater();
+    if (!this.#starting) this.#replaceLater();
   }
 
   #replaceLater(): void {
     if (this.#hasEnded) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#replace(), this.#wait);
     this.#wait = Math.min(this.#wait * 2, MAX_WAIT);
   }
@@ -144,34 +150,48 @@ export class ParallelWorker {
   async #replace(): Promise<void> {
     try {
       await this.start();
-      this.restarts++;
+      if (!this.#hasEnded) this.restarts++;
     } catch (error) {
-      if (!this.#hasEnded) this.#host.onFailure(error as Error);
+      this.#host.onFailure(error as Error);
     }
   }
 
-  /** Replaces the thread that takes connections, and waits until it has served them. */
-  async restart(timeout: number): Promise<void> {
-    const old = this.#thread;
-    if (this.#host.canOverlap) await this.start();
-    else this.#thread = undefined; // that it leaves is no failure
-    if (old) await this.#leave(old, timeout);
-    if (!this.#host.canOverlap) await this.start();
+  // Orders
+
+  /**
+   * Replaces the thread that listens. Resolves when the new one listens, with a promise
+   * of the old one's end; rejects if the new one does not come up.
+   */
+  async restart(timeout: number): Promise<{ drained: Promise<void> }> {
+    await this.#starting?.catch(() => {}); // it may have loaded the old code
+    const old = this.#listening;
+    if (!this.#host.canOverlap && old) await this.#leave(old, timeout);
+    await this.start();
+    const isOld = old?.state === "listening";
+    const drained = isOld ? this.#leave(old, timeout) : Promise.resolve();
+    return { drained };
   }
 
-  /** One that does not answer is not waited for: it leaves when it can. */
+  /** A thread that does not answer is not waited for: it leaves when it can. */
   async #leave(thread: Thread, timeout: number): Promise<void> {
-    this.#leaving.add(thread);
     const finished = thread.finish("leave", timeout);
     if (await within(PATIENCE, thread.left)) await finished;
   }
 
   /** Gives an order to all its threads. */
   async tell(order: Order): Promise<void> {
-    await Promise.all(this.#all.map((thread) => thread.tell(order)));
+    await Promise.all([...this.#threads].map((thread) => thread.tell(order)));
   }
 
-  /** Lets nobody take connections any more. Resolves when their address is free. */
+  /** Lets it keep the process alive: always, or only while it has connections. */
+  ref(isRefed: boolean): void {
+    this.#isRefed = isRefed;
+    for (const thread of this.#threads) thread.ref(isRefed);
+  }
+
+  // End
+
+  /** Closes the sockets. Resolves when their address is free. */
   async close(): Promise<void> {
     this.#end();
     await this.tell({ order: "close" });
@@ -180,14 +200,14 @@ export class ParallelWorker {
   /**
    * Serves the connections to their end, and ends.
    *
-   * @returns How that went, and whether one has not answered in time.
+   * @returns How that went, and whether a thread has not answered in time.
    */
   async shutDown(
     timeout: number,
   ): Promise<ShutdownResult & { isSilent: boolean }> {
     this.#end();
     const total = { completed: 0, aborted: 0 };
-    await Promise.all(this.#all.map(async (thread) => {
+    await Promise.all([...this.#threads].map(async (thread) => {
       const result = await thread.finish("shutdown", timeout);
       total.completed += result?.completed ?? 0;
       total.aborted += result?.aborted ?? 0;
@@ -200,11 +220,13 @@ export class ParallelWorker {
   #end(): void {
     this.#hasEnded = true;
     clearTimeout(this.#timer);
-    if (this.#coming?.isLoaded === false) this.#coming.end();
+    for (const thread of this.#threads) {
+      if (thread.state === "loading") thread.end();
+    }
   }
 
-  /** Resolves when none of its threads is left. */
+  /** Resolves when no thread is left. */
   async ended(): Promise<void> {
-    await Promise.all(this.#all.map(({ ended }) => ended));
+    await Promise.all([...this.#threads].map(({ ended }) => ended));
   }
 }

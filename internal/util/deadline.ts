@@ -10,6 +10,11 @@ export class Deadline {
     return this.#isOver;
   }
 
+  /** How much time is left, in ms. */
+  get left(): number {
+    return Math.max(this.#at - performance.now(), 0);
+  }
+
   /** Resolves when the time has come. */
   get over(): Promise<void> {
     return this.#over.promise;

@@ -1,12 +1,6 @@
 /** Reasons not to accept: internal/accept/holds.ts. */
 import { assertEquals } from "@std/assert";
-import {
-  BACKOFF,
-  BALANCE,
-  FULL,
-  Holds,
-  PAUSED,
-} from "../../internal/accept/holds.ts";
+import { BACKOFF, FULL, Holds, PAUSED } from "../../internal/accept/holds.ts";
 
 Deno.test("Holds lists each reason once, in the order in which they began, until the last ends", () => {
   const holds = new Holds();
@@ -33,7 +27,6 @@ Deno.test("Holds stops the delivery while there is a reason that does not pass b
   };
   look(() => holds.add(FULL));
   look(() => holds.add(BACKOFF));
-  look(() => holds.add(BALANCE));
   look(() => holds.add(PAUSED));
   look(() => holds.add("mine"));
   look(() => holds.add("mine"));
@@ -42,7 +35,6 @@ Deno.test("Holds stops the delivery while there is a reason that does not pass b
   look(() => holds.remove("another")); // which is not held
   look(() => holds.remove("mine"));
   assertEquals(seen, [
-    false,
     false,
     false,
     true,

@@ -46,8 +46,7 @@ Deno.test("without shared sockets and SO_REUSEPORT there is one worker, and one 
   };
   using warnings = quietWarnings();
   const service = new ParallelService(
-    workerModule("commands"),
-    new ParallelSettings(options),
+    new ParallelSettings(workerModule("commands"), options),
     cannotShare,
   );
   await service.start();
@@ -93,8 +92,10 @@ Deno.test(
     import { ParallelService } from ${module("service")};
     const worker = ${JSON.stringify(worker)};
     const service = new ParallelService(
-      URL.createObjectURL(new Blob([worker], { type: "text/javascript" })),
-      new ParallelSettings({ hostname: "127.0.0.1", port: 0, workers: 2 }),
+      new ParallelSettings(
+        URL.createObjectURL(new Blob([worker], { type: "text/javascript" })),
+        { hostname: "127.0.0.1", port: 0, workers: 2 },
+      ),
       (bind) => Deno.listen(bind),
     );
     await service.start();

@@ -4,14 +4,7 @@ import { ConnListener } from "@evconn/listener";
 import type { SocketOwner } from "../../internal/accept/socket.ts";
 import { findPlace } from "../../internal/parallel/place.ts";
 import { SharedSocket } from "../../internal/parallel/shared_socket.ts";
-import {
-  connect,
-  connectAll,
-  connectAndReset,
-  turns,
-  until,
-} from "../helpers/clients.ts";
-import { NODE_CLIENTS_RESET } from "../helpers/this_deno.ts";
+import { connect, connectAll, turns, until } from "../helpers/clients.ts";
 
 const closeAll = (conns: Deno.Conn[]) => conns.forEach((conn) => conn.close());
 const ports = (conns: Deno.Conn[]) =>
@@ -122,60 +115,36 @@ Deno.test("SharedSocket keeps the queue while nobody accepts", async () => {
   closeAll(clients);
 });
 
-Deno.test("acceptNow() takes who is in the queue, and waits for nobody", async () => {
+Deno.test("suspend() cancels the accept, and begins it again when the last suspension ends", async () => {
   const { open, kept } = newQueue();
   using _kept = kept;
   using owner = new Owner(open);
-  owner.isAccepting = true;
-  owner.socket.mayAccept = () => false; // by itself
-  assertEquals(await owner.socket.acceptNow(), false);
-  await turns(); // that accept has been cancelled
+  owner.want();
+  const first = owner.socket.suspend();
+  const second = owner.socket.suspend();
+  await owner.socket.settled();
   using client = await connect(owner);
-  assertEquals(await owner.socket.acceptNow(), true);
-  assertEquals(ports(owner.conns), clientPorts([client]));
-  assertEquals(await owner.socket.acceptNow(), false);
+  first[Symbol.dispose]();
+  owner.want(); // whatever the owner wants
   await turns();
-  owner.isAccepting = false;
-  using _waits = await connect(owner);
-  assertEquals(await owner.socket.acceptNow(), false); // nobody wants it
+  assertEquals(owner.conns, []);
+  second[Symbol.dispose]();
+  await until(() => owner.conns.length === 1);
+  assertEquals(ports(owner.conns), clientPorts([client]));
 });
 
-Deno.test(
-  "acceptNow() says once, and in time, that there was somebody where the client has gone",
-  { ignore: !NODE_CLIENTS_RESET },
-  async () => {
-    const { open, kept } = newQueue();
-    using _kept = kept;
-    using owner = new Owner(open);
-    owner.isAccepting = true;
-    await connectAndReset(owner, 3);
-    for (let i = 0; i < 3; i++) {
-      assertEquals(await owner.socket.acceptNow(), true);
-      assert(owner.errors[i] instanceof Deno.errors.NotConnected);
-    }
-    assertEquals(await owner.socket.acceptNow(), false);
-    assertEquals([owner.errors.length, owner.conns.length], [3, 0]);
-  },
-);
-
-Deno.test("mayAccept() is asked before each accept, and retry() asks again", async () => {
+Deno.test("suspend() begins no accept at its end if the owner wants nothing", async () => {
   const { open, kept } = newQueue();
   using _kept = kept;
   using owner = new Owner(open);
-  let mayAccept = false;
-  let asked = 0;
-  owner.socket.mayAccept = () => ++asked > 0 && mayAccept;
-  using client = await connect(owner);
   owner.want();
+  {
+    using _suspended = owner.socket.suspend();
+    owner.want(false);
+  }
+  using _client = await connect(owner);
   await turns();
-  assertEquals([asked, owner.conns.length], [1, 0]);
-  mayAccept = true;
-  owner.socket.retry();
-  await until(() => owner.conns.length === 1);
-  assertEquals([asked, ports(owner.conns)], [3, clientPorts([client])]);
-  owner.want(false);
-  owner.socket.retry(); // nobody wants anything
-  assertEquals(asked, 3);
+  assertEquals(owner.conns, []);
 });
 
 Deno.test("leave() leaves the queue to the others, and tells the owner that the socket is closed", async () => {
