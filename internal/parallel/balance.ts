@@ -60,6 +60,10 @@ export class Balance {
     if (this.#load.isFullAlone) this.#yieldAsFull();
     else if (this.#isAhead()) this.#yieldAsAhead();
     else this.#goOn();
+    // Where no other worker can wake it, it looks whether one has room.
+    if (isFull && !HAS_BELLS) {
+      this.#timer = setTimeout(() => this.update(), MAX_WAIT);
+    }
   }
 
   /**
@@ -76,12 +80,10 @@ export class Balance {
   #yieldAsFull(): void {
     this.#stopLooking();
     this.#yielding ??= this.#host.yield();
-    if (!HAS_BELLS) this.#timer = setTimeout(() => this.update(), MAX_WAIT);
   }
 
   #yieldAsAhead(): void {
     if (this.#isLooking || this.#timer !== undefined) return;
-    if (this.#yielding === undefined) this.#noteArrivals();
     this.#yielding ??= this.#host.yield();
     this.#timer = setTimeout(() => this.#look(), this.#wait);
   }
@@ -121,13 +123,11 @@ export class Balance {
   }
 
   #isQuiet(): boolean {
-    if (this.#load.arrivals !== this.#arrivals) this.#noteArrivals();
-    return performance.now() - this.#quietSince >= QUIET;
-  }
-
-  #noteArrivals(): void {
-    this.#arrivals = this.#load.arrivals;
-    this.#quietSince = performance.now();
+    const { arrivals } = this.#load;
+    const now = performance.now();
+    if (arrivals !== this.#arrivals) this.#quietSince = now;
+    this.#arrivals = arrivals;
+    return now - this.#quietSince >= QUIET;
   }
 
   /** Yields no more, and no other worker yields to this one. */

@@ -1,7 +1,9 @@
 /** A service with several workers under test, and its clients. */
 import {
   listenParallel,
+  type ParallelListener,
   type ParallelOptions,
+  type ParallelStats,
 } from "@evconn/listener/parallel";
 
 /** What a worker of the tests runs. */
@@ -46,4 +48,30 @@ export async function ask(
   const length = await conn.read(buffer);
   if (length === null) return null;
   return new TextDecoder().decode(buffer.subarray(0, length));
+}
+
+/** A module of a worker, whose source may use `serveParallel`. */
+export function workerOf(source: string): URL {
+  const module = import.meta.resolve("@evconn/listener/parallel");
+  const imports = `import { serveParallel } from ${JSON.stringify(module)};`;
+  const type = "text/javascript";
+  return new URL(
+    URL.createObjectURL(new Blob([`${imports}\n${source}`], { type })),
+  );
+}
+
+/** Asks for the counts of a service until they are as they should be. */
+export async function untilStats(
+  service: ParallelListener,
+  condition: (stats: ParallelStats) => boolean,
+  seconds = 60,
+): Promise<ParallelStats> {
+  const deadline = performance.now() + seconds * 1000;
+  for (;;) {
+    const stats = await service.stats();
+    if (condition(stats)) return stats;
+    if (performance.now() > deadline) {
+      throw new Error(`Not in time: ${condition}, ${Deno.inspect(stats)}`);
+    }
+  }
 }
