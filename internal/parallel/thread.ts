@@ -65,7 +65,7 @@ export class Thread {
   readonly #listening = Promise.withResolvers<void>();
   readonly #left = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
-  readonly #end = new AbortController();
+  #watch: AbortController | undefined; // for its death
   readonly #startTimer: ReturnType<typeof setTimeout>;
   #orders = 0;
   #isServing = false;
@@ -129,7 +129,7 @@ export class Thread {
     this.#keepAlive();
     switch (report.report) {
       case "started":
-        return onDeath(this.#name, this.#end.signal, () => this.#die());
+        return this.#watchForDeath();
       case "serving":
         return void (this.#isServing = true);
       case "evaluated":
@@ -161,11 +161,16 @@ export class Thread {
     this.#state = "listening";
     clearTimeout(this.#startTimer);
     this.#listening.resolve();
-    if (!this.#isRefed) this.#watch();
+    if (!this.#isRefed) this.#tellToReport();
     this.#keepAlive();
   }
 
-  /** Its lock is free. What it has posted before may be on its way still. */
+  #watchForDeath(): void {
+    this.#watch = new AbortController();
+    onDeath(this.#name, this.#watch.signal, () => this.#die());
+  }
+
+  /** Its lock is free: it has ended by itself. */
   #die(): void {
     const was = this.#isServing || this.#state !== "loading"
       ? "Worker has ended"
@@ -230,11 +235,12 @@ export class Thread {
   ref(isRefed: boolean): void {
     if (this.#isRefed === isRefed) return;
     this.#isRefed = isRefed;
-    this.#watch();
+    this.#tellToReport();
     this.#keepAlive();
   }
 
-  #watch(): void {
+  /** While it is not ref'd, it has to say when its first connection comes. */
+  #tellToReport(): void {
     this.tell({ order: "watch", isWatched: !this.#isRefed });
   }
 
@@ -244,6 +250,9 @@ export class Thread {
     if (isKept === this.#isKept) return;
     this.#isKept = isKept;
     keepAlive(this.#worker, isKept);
+    // To wait for its lock would keep the process alive, too.
+    if (isKept) this.#watchForDeath();
+    else this.#watch?.abort();
   }
 
   /**
@@ -272,7 +281,7 @@ export class Thread {
     if (this.#state === "ended") return;
     this.#state = "ended";
     clearTimeout(this.#startTimer);
-    this.#end.abort();
+    this.#watch?.abort();
     this.#worker.terminate();
     this.#listening.reject(new Error("Worker has ended"));
     this.#left.resolve();
