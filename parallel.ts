@@ -45,28 +45,29 @@ export type {
 } from "./internal/parallel/types.ts";
 
 /**
- * Listens on a TCP port with several workers. They share one queue of the kernel, so
- * one that is busy keeps nobody waiting, and held connections are spread evenly, but for
- * a moment when many come at once.
+ * Listens on a TCP port with several workers. They share one queue of the kernel, and
+ * connections are spread evenly among them.
  *
- * A worker that throws what nobody catches is replaced; its own connections are lost,
- * and nobody else's. A worker in a loop that does not end cannot be stopped: the others
- * go on, but the process does not end before it does, unless by `Deno.exit()`.
+ * A worker with an error that it does not catch is replaced. Its own connections are
+ * lost, and no others. A worker in a loop that does not end cannot be stopped since Deno
+ * 2.7: the other workers go on, but the process ends only by `Deno.exit()`.
  *
- * Functions cannot go from one thread to another, so what a worker does is in a module
- * of its own. TLS and Unix sockets cannot be shared.
+ * Functions cannot be sent to another thread, so the callback is in a module of its own,
+ * which calls {@linkcode serveParallel}. It may be the module of the parent, too: in a
+ * worker its `import.meta.main` is false. TLS and Unix sockets cannot be shared.
  *
  * @typeParam D The type of `data`.
- * @param worker The module of the workers, which calls {@linkcode serveParallel}.
+ * @param worker The URL of the workers' module: `new URL("./worker.ts", import.meta.url)`.
  * @param options Where to listen, and with how many workers.
  * @returns The service. All workers listen.
- * @throws {TypeError} If an option is of a wrong type.
+ * @throws {TypeError} If `worker` is not a URL, or an option is of a wrong type.
  * @throws {RangeError} If `workers` is not a positive integer, or `tcpBacklog` is 0 or
  * no integer.
  * @throws {Deno.errors.NotSupported} With TLS, and with a Unix socket.
  * @throws {Deno.errors.AddrInUse} If the port is taken, also by this process.
- * @throws {Error} What a worker has thrown before it listened; also if one does not
- * listen after 30 s. None is left then.
+ * @throws {Error} What a worker has thrown before it listened; also if its module ends
+ * it, does not call `serveParallel()`, or is not evaluated after 30 s. No worker is left
+ * then.
  * @category Every core
  */
 export async function listenParallel<D = undefined>(
@@ -80,13 +81,14 @@ export async function listenParallel<D = undefined>(
 
 /**
  * Serves connections in a worker that {@linkcode listenParallel} has started. Where to
- * listen, and the callback's `data`, come from there.
+ * listen, and the callback's `data`, come from there. It must be called while the module
+ * is evaluated: at its top level, which may await something before.
  *
  * @typeParam D The type of `data`.
  * @param callback Called for each connection, as the callback of `listen()`.
  * @param options The listener's options. A limit is this worker's own.
- * @throws {TypeError} If an option is of a wrong type, this is not a worker, or it
- * serves already.
+ * @throws {TypeError} If an option is of a wrong type, this is not a worker that
+ * `listenParallel()` has started, or it serves already.
  * @throws {RangeError} If a number is out of range.
  * @category Every core
  */

@@ -55,12 +55,16 @@ export interface ParallelOptions<D = unknown> {
    * `SharedArrayBuffer` is shared.
    */
   data?: D;
-  /** When aborted, the service does `shutdown({ timeout: 0 })`. */
+  /**
+   * When aborted, the service does `shutdown({ timeout: 0 })`. While the workers start,
+   * `listenParallel()` rejects with the signal's reason.
+   */
   signal?: AbortSignal;
   /**
-   * Told what a worker has thrown, and which worker it was, counted from 0. It is
-   * replaced after 50 ms, doubled up to 5 s until one has lived for 10 s. Without this
-   * option, each failure is one `console.error`.
+   * Called with the error that a worker did not catch, and the worker's number, counted
+   * from 0. The worker is replaced after 50 ms. The wait doubles with each failure, up to
+   * 5 s, and is 50 ms again once a worker has listened for 10 s. Without this option, each
+   * failure is one `console.error`.
    */
   onWorkerError?: (error: Error, index: number) => void;
 }
@@ -86,74 +90,88 @@ export interface ParallelStats extends ListenerStats {
 export interface ParallelShutdownResult extends ShutdownResult {
   /**
    * The workers that did not answer in time, counted from 0: each of them is in a loop
-   * that does not end. The port stays open, and the process alive, until it does.
+   * that does not end. Since Deno 2.7 nothing can stop it: the port stays open, and the
+   * process alive, until the loop ends.
    */
   unanswered: number[];
 }
 
 /**
- * A service on every core: what {@linkcode listenParallel} gives. Its verbs reach all
- * workers. They wait 1 s at most for one that does not answer.
+ * A service on every core: what {@linkcode listenParallel} gives. Its commands reach all
+ * workers. They wait 1 s at most for a worker that does not answer.
  *
  * @category Every core
  */
 export interface ParallelListener extends AsyncDisposable {
   /** The address that is listened on. */
   readonly addr: Deno.NetAddr;
-  /** How many workers there are. */
+  /** The number of workers. */
   readonly workers: number;
   /** How the workers share the port. */
   readonly mode: ParallelMode;
-  /** Where the service is in its life, as the `state` of one listener. */
+  /** The state of the service, as the `state` of a listener. */
   readonly state: "listening" | "paused" | "draining" | "closed";
   /** Resolves when the service is closed and no worker is left. Never rejects. */
   readonly finished: Promise<void>;
 
-  /** Lets the service keep the process alive while it accepts, as it does by default. */
+  /**
+   * Makes the service keep the process alive, as it does by default, unless it is paused.
+   */
   ref(): void;
 
   /**
-   * Lets the process end although the service accepts. Active connections keep it alive,
-   * as they do when the service is paused.
+   * Lets the process end although the service accepts connections. Those whose callback's
+   * promise is pending keep it alive. A worker that ends itself while it has none is
+   * noticed at the next connection, or after `ref()`.
    */
   unref(): void;
 
-  /** Stops accepting in all workers. Clients wait in the kernel's queue. */
+  /**
+   * Stops accepting in all workers. Clients wait in the kernel's queue. A paused service
+   * keeps the process alive only while it has active connections.
+   */
   pause(): Promise<void>;
 
-  /** Goes on accepting after `pause()`. */
+  /** Accepts connections again after `pause()`. */
   resume(): Promise<void>;
 
   /**
-   * Gives the callbacks other data, for connections that come from now on, also in
-   * workers that are started later. It is copied, as the option `data` is.
+   * Changes the data that callbacks get with new connections, also in workers that are
+   * started later. It is copied, as the option `data` is.
    *
    * @throws {DOMException} If the data cannot be copied (`DataCloneError`).
    */
   setData(data: unknown): Promise<void>;
 
-  /** Counts of all workers, together and one by one. */
+  /**
+   * Gives the counts of all workers, together and one by one. The last known counts of a
+   * worker stand in for those of one that does not answer within 1 s.
+   */
   stats(): Promise<ParallelStats>;
 
   /**
-   * Replaces one worker after the other, for new code or fresh memory: a new one
-   * listens, then the old one takes nobody any more, serves its connections to their
-   * end, and goes. Nobody is refused or reset, and none goes unanswered.
+   * Replaces all workers, for new code or fresh memory. One after the other, a new one
+   * listens, and the old one accepts no more. The old ones serve their connections to the
+   * end, side by side. No client is refused, reset or left without an answer.
    *
-   * @param options After how many ms the connections of an old worker are closed. Without
-   * `timeout`, it waits for as long as they stay.
-   * @throws {Error} What a new worker has thrown before it listened. The old one, and
-   * those after it, go on.
+   * A second call begins when all workers of the first one listen.
+   *
+   * @param options After how many ms the connections of the old workers are closed. Without
+   * `timeout`, they may stay as long as they like.
+   * @returns A promise that resolves when the old workers have ended. A worker that does
+   * not answer within 1 s is not waited for.
+   * @throws {Error} What a new worker has thrown before it listened, or that it does not
+   * call `serveParallel()`. The workers that are not replaced yet go on.
    */
   restart(options?: { timeout?: number }): Promise<void>;
 
   /**
    * Delivers the connections that wait in the kernel's queue, closes the socket, waits
    * for the active connections, and ends the workers. A second call joins the first,
-   * and may shorten the wait.
+   * and may shorten the wait. During a restart, the old workers end as well.
    *
-   * @param options How long to wait, in ms, as for one listener: without `timeout`, for as
-   * long as they stay.
+   * @param options How long to wait, in ms, as for one listener. Without `timeout`, for as
+   * long as the connections stay.
    * @returns How many connections completed, how many were cut off, and which workers
    * did not answer within `timeout` and 1 s more.
    */
