@@ -1,7 +1,8 @@
 /**
- * What happens to clients when one of two workers is in trouble: where both accept
- * from one queue, as with `listenParallel()`, and where each has a queue of its own
- * (`SO_REUSEPORT`). Nothing of this package runs here: it is about the kernel.
+ * What happens to clients when one of two workers is in trouble: where both accept from
+ * one queue, as with `listenParallel()`, where each has a queue of its own
+ * (`SO_REUSEPORT`), and where `node:cluster` gives connections to two processes. Nothing
+ * of this package runs here.
  *
  * ```sh
  * deno task queues
@@ -27,12 +28,22 @@ const TROUBLES = [
   "is terminated",
   "throws",
 ];
-const QUEUES: [name: string, own: boolean][] = [
-  ["one queue", false],
-  ["SO_REUSEPORT", true],
-];
-
 type End = "answered" | "reset" | "waiting";
+
+/** Two workers, of which the first one gets into trouble. */
+interface Team extends AsyncDisposable {
+  /** Gets it into trouble. It is busy then. */
+  trouble(trouble: string): Promise<unknown>;
+  /** Ends it from outside. */
+  terminate(): unknown;
+}
+
+/** How workers share a port. */
+const TEAMS: [name: string, start: (port: number) => Promise<Team>][] = [
+  ["one queue", (port) => startThreads(port, false)],
+  ["SO_REUSEPORT", (port) => startThreads(port, true)],
+  ["node:cluster", startCluster],
+];
 
 /** A worker, and its next word. */
 class Colleague {
@@ -52,9 +63,51 @@ class Colleague {
     return promise;
   }
 
-  [Symbol.dispose](): void {
+  end(): void {
     this.#worker.terminate();
   }
+}
+
+async function startThreads(port: number, own: boolean): Promise<Team> {
+  const [first, second] = [new Colleague(), new Colleague()];
+  await first.tell({ port, own });
+  await second.tell({ port, own });
+  return {
+    trouble: (trouble) => first.tell({ trouble }),
+    terminate: () => first.end(),
+    [Symbol.asyncDispose]() {
+      first.end();
+      second.end();
+      return Promise.resolve();
+    },
+  };
+}
+
+async function startCluster(port: number): Promise<Team> {
+  const program = `${import.meta.dirname}/queues_cluster.mjs`;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-config", program, `${port}`],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "null", // where one of them throws
+  }).spawn();
+  const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const input = child.stdin.getWriter();
+  const say = (line: string) =>
+    input.write(new TextEncoder().encode(`${line}\n`));
+  await output.read(); // it is ready
+  return {
+    async trouble(trouble) {
+      await say(trouble);
+      await output.read(); // it is busy
+    },
+    terminate: () => say("terminate"),
+    async [Symbol.asyncDispose]() {
+      await say("end");
+      await output.cancel();
+      await child.status;
+    },
+  };
 }
 
 /** Connects, asks, and waits for the answer. */
@@ -81,15 +134,15 @@ async function visit(port: number): Promise<End> {
 }
 
 /** What becomes of those who come while one of two workers is too busy to accept. */
-async function measure(own: boolean, trouble: string): Promise<string> {
+async function measure(
+  start: (port: number) => Promise<Team>,
+  trouble: string,
+): Promise<string> {
   const port = getAvailablePort();
-  using first = new Colleague();
-  using second = new Colleague();
-  await first.tell({ port, own });
-  await second.tell({ port, own });
-  await first.tell({ trouble });
+  await using team = await start(port);
+  await team.trouble(trouble);
   const visits = Array.from({ length: CLIENTS }, () => visit(port));
-  if (trouble === "is terminated") first[Symbol.dispose]();
+  if (trouble === "is terminated") team.terminate();
   const ends = Object.groupBy(await Promise.all(visits), (end) => end);
   return (["answered", "reset", "waiting"] as const)
     .map((end) => ends[end]?.length ?? 0).join(" / ");
@@ -97,11 +150,11 @@ async function measure(own: boolean, trouble: string): Promise<string> {
 
 const lines = [[
   "answered / reset / still waiting",
-  ...QUEUES.map(([name]) => name),
+  ...TEAMS.map(([name]) => name),
 ]];
 for (const trouble of TROUBLES) {
   const line = [`the other one ${trouble}`];
-  for (const [, own] of QUEUES) line.push(await measure(own, trouble));
+  for (const [, start] of TEAMS) line.push(await measure(start, trouble));
   lines.push(line);
 }
 const widths = lines[0]!.map((_, i) =>

@@ -6,14 +6,31 @@ import { newWork } from "./work.mjs";
 
 const [count, us, port] = process.argv.slice(2).map(Number);
 
-if (cluster.isPrimary) { for (let i = 0; i < count; i++) cluster.fork(); }
-else {
+/**
+ * All begin to listen together: in Deno 2.9, clients that come while a process joins the
+ * others may wait for ever.
+ */
+function start() {
+  const workers = Array.from({ length: count }, () => cluster.fork());
+  let waiting = count;
+  cluster.on("message", () => {
+    if (--waiting > 0) return;
+    for (const worker of workers) worker.send("listen");
+  });
+}
+
+function serve() {
   const work = newWork(us);
-  net.createServer((socket) => {
+  const server = net.createServer((socket) => {
     socket.on("data", () => {
       work();
       socket.write("+PONG\r\n");
     });
     socket.on("error", () => {});
-  }).listen(port, "127.0.0.1");
+  });
+  process.on("message", () => server.listen(port, "127.0.0.1"));
+  process.send("ready");
 }
+
+if (cluster.isPrimary) start();
+else serve();

@@ -47,6 +47,11 @@ const KINDS: Record<
   (workers: number, us: number) => string[] | Promise<string[]>
 > = {
   "listenParallel, workers": (workers, us) => ours("parallel.ts", workers, us),
+  "Deno, node:cluster, processes": (workers, us) =>
+    anyCore([
+      ...[Deno.execPath(), "run", "--quiet", "--allow-all", "--no-config"],
+      ...[`${programs}/node_cluster.mjs`, `${workers}`, `${us}`],
+    ]),
   "Bun, SO_REUSEPORT, processes": async (workers, us) =>
     anyCore([
       ...await theirs("Bun.listen", "bun_parallel.js"),
