@@ -10,6 +10,7 @@ import { Peers } from "./conn/peers.ts";
 import { Rejections } from "./conn/rejections.ts";
 import { hasFailedHandshake } from "./conn/tls.ts";
 import type { Hook, Settings } from "./settings.ts";
+import { NOTHING, sum } from "./stats.ts";
 import type { ListenerStats } from "./types.ts";
 import { formatAddr } from "./util/addr.ts";
 import {
@@ -43,14 +44,7 @@ export class Service implements AcceptorOwner, Limits {
   readonly #peers = new Peers();
   readonly #idle: Sweep<ConnState> | undefined;
   readonly #rejections = new Rejections();
-  readonly #counts = {
-    accepted: 0,
-    rejected: 0,
-    aborted: 0,
-    timedOut: 0,
-    acceptErrors: 0,
-    connectionErrors: 0,
-  };
+  readonly #counts: ListenerStats = { ...NOTHING };
   /** Those whose callback's promise is pending. */
   readonly active: ActiveConns = new ActiveConns();
   /** Told of failures to accept. */
@@ -81,19 +75,10 @@ export class Service implements AcceptorOwner, Limits {
   }
 
   get stats(): ListenerStats {
-    const { accepted, rejected, aborted, timedOut } = this.#counts;
-    const { acceptErrors, connectionErrors } = this.#counts;
-    return {
-      accepted,
-      active: this.active.size,
-      parked: this.#acceptor.parked,
-      waiting: this.#acceptor.waiting,
-      rejected,
-      aborted,
-      timedOut,
-      acceptErrors,
-      connectionErrors,
-    };
+    this.#counts.active = this.active.size;
+    this.#counts.parked = this.#acceptor.parked;
+    this.#counts.waiting = this.#acceptor.waiting;
+    return sum(this.#counts, NOTHING); // a copy
   }
 
   // Demand

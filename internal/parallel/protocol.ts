@@ -68,28 +68,6 @@ export type Report =
 /** A report on its way. A worker that does not serve yet has no counts. */
 export type SentReport = Report & { from: typeof FROM; stats?: ListenerStats };
 
-/** What a worker has counted so far. */
-export const NOTHING: Readonly<ListenerStats> = {
-  accepted: 0,
-  active: 0,
-  parked: 0,
-  waiting: 0,
-  rejected: 0,
-  aborted: 0,
-  timedOut: 0,
-  acceptErrors: 0,
-  connectionErrors: 0,
-};
-
-/** Two counts together. */
-export function sum(one: ListenerStats, other: ListenerStats): ListenerStats {
-  const total = { ...one };
-  for (const key of Object.keys(NOTHING) as (keyof ListenerStats)[]) {
-    total[key] += other[key];
-  }
-  return total;
-}
-
 /**
  * An error on its way: structured cloning forgets the classes of `Deno.errors`, codes,
  * and causes that cannot be copied.

@@ -10,7 +10,8 @@ import { within } from "../util/within.ts";
 import { BalancedSocket } from "./balanced_socket.ts";
 import { Load } from "./load.ts";
 import { listenAt } from "./place.ts";
-import { FROM, NOTHING, type Order, type Sent, toThrown } from "./protocol.ts";
+import { NOTHING } from "../stats.ts";
+import { FROM, type Order, type Sent, toThrown } from "./protocol.ts";
 import {
   isServing,
   report,

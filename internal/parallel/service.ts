@@ -3,7 +3,8 @@ import { checkTimeout } from "../check.ts";
 import { Slots } from "./load.ts";
 import type { ParallelSettings } from "./options.ts";
 import { findPlace, holdQueue, type Share } from "./place.ts";
-import { NOTHING, type Order, type Place, sum } from "./protocol.ts";
+import { NOTHING, sum } from "../stats.ts";
+import type { Order, Place } from "./protocol.ts";
 import type {
   ParallelListener,
   ParallelMode,

@@ -1,3 +1,4 @@
+import { NOTHING } from "../stats.ts";
 import type { ListenerStats, ShutdownResult } from "../types.ts";
 import { within } from "../util/within.ts";
 import { childModule } from "./child.ts";
@@ -7,7 +8,6 @@ import {
   FROM,
   fromThrown,
   type Import,
-  NOTHING,
   type Order,
   type Report,
   type Sent,

@@ -1,6 +1,7 @@
 import type { ListenerStats, ShutdownResult } from "../types.ts";
 import { within } from "../util/within.ts";
-import { NOTHING, type Order, sum } from "./protocol.ts";
+import { NOTHING, sum } from "../stats.ts";
+import type { Order } from "./protocol.ts";
 import { PATIENCE, Thread } from "./thread.ts";
 
 /** How long after its failure a worker is replaced, in ms. Doubled with each failure. */
