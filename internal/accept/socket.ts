@@ -111,9 +111,9 @@ export class Socket {
     return this.#accepting;
   }
 
-  /** Whether its owner wants a connection. */
+  /** Whether a connection is wanted: by its owner, or without one by `ask()`. */
   protected get isWanted(): boolean {
-    return this.#owner !== undefined && this.#owner.isAccepting;
+    return this.#owner?.isAccepting ?? this.#askers.size > 0;
   }
 
   /** Goes on with another socket for the same queue. That cancels the accept in flight. */
@@ -147,7 +147,7 @@ export class Socket {
     if (this.isReleased) return;
     const isCancelled = isClosed(error) && this.#acceptingFrom !== this.#inner;
     if (isCancelled) {
-      if (this.isWanted || this.#askers.size > 0) this.accept();
+      if (this.isWanted) this.accept();
     } else if (this.#owner !== undefined) this.#owner.onError(error);
     else this.#onAskerError(error);
     this.#keepAlive();
@@ -156,7 +156,7 @@ export class Socket {
   /** Those that have not asked for the accept that has failed get another. */
   #onAskerError(error: unknown): void {
     if (!this.#isInherited) this.#askers.shift()?.reject(error);
-    if (this.#askers.size > 0) this.accept();
+    if (this.isWanted) this.accept();
   }
 
   // Changing hands
@@ -166,7 +166,7 @@ export class Socket {
     if (this.isReleased) return dispose(conn);
     keepInBackground(stateOf(conn), true);
     this.#undelivered.push(conn);
-    if (this.isWanted || this.#askers.size > 0) this.#handOutSoon();
+    if (this.isWanted) this.#handOutSoon();
   }
 
   /** Has no owner any more. What was not delivered is for the next, or for `ask()`. */
@@ -204,13 +204,12 @@ export class Socket {
   }
 
   #handOut(): void {
-    const isWanted = this.isWanted || this.#askers.size > 0;
-    const conn = isWanted ? this.#undelivered.shift() : undefined;
+    const conn = this.isWanted ? this.#undelivered.shift() : undefined;
     if (conn === undefined) return;
     if (this.#owner !== undefined) return this.#owner.onConn(conn);
     handOver(stateOf(conn));
     this.#askers.shift()!.resolve(conn);
-    if (this.#askers.size > 0) this.accept();
+    if (this.isWanted) this.accept();
     this.#keepAlive();
   }
 
