@@ -69,12 +69,13 @@ export class Ending {
 
   /** Gives the socket back, with what was not delivered; undefined if it has ended already. */
   detach(): Deno.Listener | undefined {
-    const { socket, acceptor } = this.#parts;
+    const { socket, acceptor, service } = this.#parts;
     let detached: Deno.Listener | undefined;
     this.#end((undelivered) => {
       const conns = undelivered.map(({ conn }) => conn);
-      socket.disown(conns, acceptor.isRefed);
-      detached = detachedSocket(socket, acceptor.isAsking);
+      if (socket.isReleased) service.onDropped(conns.length); // by a drain
+      socket.disown(conns, acceptor.isRefed, acceptor.isAsking);
+      detached = detachedSocket(socket);
     });
     return detached;
   }

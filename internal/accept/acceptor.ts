@@ -21,6 +21,8 @@ export interface AcceptorOwner {
   refuse(state: ConnState, why: Refusal): void;
   /** Told that a connection has begun to wait until it is ready. */
   onWaiting(): void;
+  /** Counts connections that were closed before they were delivered. */
+  onDropped(count: number): void;
   /** Told that a client was gone before it was accepted. */
   onGone(): void;
   /** Told of another failure, during the hold "backoff", and whether the last accept had succeeded. */
@@ -141,7 +143,7 @@ export class Acceptor implements SocketOwner {
   // What the socket brings
 
   onConn(conn: Deno.Conn): void {
-    if (this.#hasEnded) return this.#socket.giveBack(conn);
+    if (this.#hasEnded) return void this.#socket.giveBack(conn);
     this.#backoff.succeed();
     const state = stateOf(conn);
     state.order = this.#owner.onAccepted();
@@ -166,8 +168,9 @@ export class Acceptor implements SocketOwner {
   // counts on it.
 
   onReady(state: ConnState): void {
-    if (this.#hasEnded) this.#socket.giveBack(state.conn); // by a check's hook
-    else if (this.#ready.size === 0 && this.#mayDeliver) {
+    if (this.#hasEnded) { // by a check's hook
+      if (!this.#socket.giveBack(state.conn)) this.#owner.onDropped(1);
+    } else if (this.#ready.size === 0 && this.#mayDeliver) {
       this.#owner.deliver(state);
     } else this.#ready.push(state);
     this.update();

@@ -77,13 +77,7 @@ function transportOf(listener: Deno.Listener): string {
 /**
  * What shows a socket without an owner: Deno's own listener, unless it has something
  * that was accepted already.
- *
- * @param isAsking Whether a connection may be given back later.
  */
-export function detachedSocket(
-  socket: Socket,
-  isAsking: boolean,
-): Deno.Listener {
-  const hasMore = isAsking || socket.hasUndelivered;
-  return hasMore ? new DetachedSocket(socket) : socket.listener;
+export function detachedSocket(socket: Socket): Deno.Listener {
+  return socket.hasUndelivered ? new DetachedSocket(socket) : socket.listener;
 }

@@ -1,5 +1,5 @@
 import type { ConnState } from "../conn/conn_state.ts";
-import { keepInBackground } from "../conn/front.ts";
+import { isReadAhead, keepInBackground } from "../conn/front.ts";
 import type { RejectReason } from "../types.ts";
 import { NONE, Sweep } from "../util/sweep.ts";
 
@@ -95,7 +95,8 @@ export class Pipeline {
     this.#asked = undefined;
     if (state.place !== NONE) this.#waiting.remove(state);
     state.onCome = undefined;
-    keepInBackground(state, false);
+    // A read that is still pending was begun by a listener that had it before.
+    keepInBackground(state, outcome === true && isReadAhead(state));
     if (outcome === true) this.#owner.onReady(state);
     else this.#owner.onRefused(state, outcome);
   }

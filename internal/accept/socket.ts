@@ -40,6 +40,7 @@ export class Socket {
   #acceptingFrom: Deno.Listener | undefined;
   #isInherited = false; // that accept was begun for an owner which is gone
   #isHandingOut = false; // an undelivered one, in a microtask
+  #isAsking = false; // about one that may be given back in this turn
   #accepts = 0;
   #isRefed = true; // by its last owner
   #isAlive: boolean | undefined; // as Deno was told
@@ -79,7 +80,8 @@ export class Socket {
 
   /** Whether the next owner gets something that was accepted for another. */
   get hasUndelivered(): boolean {
-    return this.#undelivered.size > 0 || this.#accepting !== undefined;
+    return this.#undelivered.size > 0 || this.#accepting !== undefined ||
+      this.#isAsking;
   }
 
   // With an owner
@@ -161,21 +163,39 @@ export class Socket {
 
   // Changing hands
 
-  /** Takes back a connection that was not delivered. */
-  giveBack(conn: Deno.Conn): void {
-    if (this.isReleased) return dispose(conn);
+  /** Takes back a connection that was not delivered. Says whether it is kept, or closed. */
+  giveBack(conn: Deno.Conn): boolean {
+    if (this.isReleased) {
+      dispose(conn);
+      return false;
+    }
     keepInBackground(stateOf(conn), true);
     this.#undelivered.push(conn);
     if (this.isWanted) this.#handOutSoon();
+    return true;
   }
 
-  /** Has no owner any more. What was not delivered is for the next, or for `ask()`. */
-  disown(undelivered: readonly Deno.Conn[], isRefed: boolean): void {
+  /**
+   * Has no owner any more. What was not delivered is for the next, or for `ask()`.
+   *
+   * @param isAsking Whether a hook of the owner is running, after which one more
+   * connection may be given back.
+   */
+  disown(
+    undelivered: readonly Deno.Conn[],
+    isRefed: boolean,
+    isAsking = false,
+  ): void {
     this.#owner = undefined;
+    if (isAsking) {
+      this.#isAsking = true;
+      queueMicrotask(() => this.#isAsking = false);
+    }
     this.cancel();
     this.#isInherited = this.#accepting !== undefined;
     const later = this.#undelivered.takeAll();
     for (const conn of [...undelivered, ...later]) this.giveBack(conn);
+    if (this.#askers.size > 0) this.accept(); // they had asked before it was owned
     this.#isRefed = isRefed;
     this.#keepAlive();
   }

@@ -149,7 +149,7 @@ function readFirst(
  * first. `state.onCome` is called when something has come, or the client has gone.
  */
 export function readAhead(state: ConnState): void {
-  if (state.ahead?.reading) return; // begun by a listener that had it before
+  if (isReadAhead(state)) return; // begun by a listener that had it before
   cover(state);
   const { conn } = state;
   const ahead = state.ahead ??= new ReadAhead();
@@ -166,6 +166,11 @@ export function readAhead(state: ConnState): void {
 function onCome(state: ConnState): void {
   if (state.onCome !== undefined) state.onCome(state);
   else keepInBackground(state, false); // nothing is pending any more
+}
+
+/** Whether a read that the program has not begun is pending. */
+export function isReadAhead(state: ConnState): boolean {
+  return state.ahead?.reading !== undefined;
 }
 
 /** Lets a connection show the addresses that a proxy has said. */
@@ -202,9 +207,7 @@ export function keepInBackground(
  */
 export function handOver(state: ConnState): void {
   state.onCome = undefined;
-  const { ahead } = state;
-  const isUnasked = ahead?.reading !== undefined && !ahead.isAsked;
-  keepInBackground(state, isUnasked);
+  keepInBackground(state, isReadAhead(state) && !state.ahead!.isAsked);
 }
 
 /** The header that a proxy has sent on a connection, if it has. */

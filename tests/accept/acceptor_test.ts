@@ -35,6 +35,7 @@ class Service implements AcceptorOwner, Disposable {
   accepted = 0;
   began = 0; // to wait
   gone = 0;
+  dropped = 0;
   closed = 0;
   /** How many accepts of Deno's are in flight, and were at the most. */
   inFlight = 0;
@@ -105,6 +106,10 @@ class Service implements AcceptorOwner, Disposable {
 
   onWaiting(): void {
     this.began++;
+  }
+
+  onDropped(count: number): void {
+    this.dropped += count;
   }
 
   onGone(): void {
@@ -537,6 +542,18 @@ Deno.test("stop() while a connection is asked about leaves it to the socket by i
   using conn = await service.socket.ask();
   assertEquals(portOf(stateOf(conn)), port(client));
   assertEquals([service.delivered, service.acceptor.isAsking], [[], false]);
+});
+
+Deno.test("stop() and the end of the socket while a connection is asked about close it, and count it", async () => {
+  using service: Service = new Service([() => {
+    service.acceptor.stop();
+    service.socket.release();
+    return true;
+  }]);
+  service.want();
+  using client = await connect(service);
+  assertEquals(await isClosed(client), true);
+  assertEquals([service.accepted, service.dropped], [1, 1]);
 });
 
 Deno.test("stop() during the wait after a failure leaves no timer", async () => {
