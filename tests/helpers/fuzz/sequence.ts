@@ -14,7 +14,7 @@ export async function runSequence(seed: number, steps: number): Promise<void> {
   try {
     await new Sequence(world).run(steps);
   } catch (error) {
-    const happened = world.log.slice(-60).join("\n");
+    const happened = world.log.slice(-80).join("\n");
     throw new Error(`Sequence ${seed}: ${error}\n${happened}`, {
       cause: error,
     });
