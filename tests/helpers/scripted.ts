@@ -173,6 +173,8 @@ export class ScriptedSocket
   /** How many accepts were begun, and how many of them while another was in flight. */
   accepts = 0;
   busy = 0;
+  /** Told that an accept begins. */
+  onAccept = () => {};
   /** Told of what an accept brings, and what lets it settle. */
   onSettle = (_outcome: ScriptedConn | Error, settle: () => void) => settle();
 
@@ -212,6 +214,7 @@ export class ScriptedSocket
 
   accept(): Promise<Deno.TcpConn> {
     this.accepts++;
+    this.onAccept();
     if (!this.isOpen) return Promise.reject(closed());
     if (this.#pending !== undefined) {
       this.busy++;

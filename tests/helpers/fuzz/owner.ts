@@ -9,8 +9,12 @@ import {
 import { readOnce, Settings } from "../../../internal/settings.ts";
 import type { Choose, FuzzClient } from "./client.ts";
 
-/** What a listener under test calls. */
+/** What a listener under test is made for. */
 export interface Hooks {
+  readonly choose: Choose;
+  readonly isTls: boolean;
+  readonly isPlain: boolean;
+  readonly isRefed: boolean;
   onDelivery(conn: Deno.Conn, owner: FuzzOwner): unknown;
   isPassed(): boolean;
   onReject(conn: Deno.Conn, why: RejectReason, owner: FuzzOwner): unknown;
@@ -39,16 +43,11 @@ export class FuzzOwner {
   readonly #hooks: Hooks;
   #accepted = 0; // when it was last looked at
 
-  constructor(
-    socket: Deno.Listener,
-    isTls: boolean,
-    isRefed: boolean,
-    choose: Choose,
-    hooks: Hooks,
-  ) {
+  constructor(socket: Deno.Listener, hooks: Hooks) {
+    const { choose } = hooks;
     this.#hooks = hooks;
-    this.isRefed = isRefed;
-    this.options = this.#options(isTls, choose);
+    this.isRefed = hooks.isRefed;
+    this.options = { ...this.#options(choose), ...this.#checks(hooks) };
     this.mostPerPeer = this.options.maxConnectionsPerPeer!;
     this.hasCallback = choose(3) > 0;
     // Deferred accept is for listen() only, which makes its settings first.
@@ -66,18 +65,13 @@ export class FuzzOwner {
     return this.#hooks.onDelivery(conn, this);
   };
 
-  #options(isTls: boolean, choose: Choose): ListenerOptions {
+  #options(choose: Choose): ListenerOptions {
     const one = <T>(...of: T[]) => of[choose(of.length)]!;
-    const passes = () => this.#hooks.isPassed();
     return {
-      flags: one(0, 0, LEV_OPT_DEFERRED_ACCEPT) | one(0, LEV_OPT_CLOSE_ON_FREE),
+      flags: one(0, LEV_OPT_CLOSE_ON_FREE),
       maxConnections: one(Infinity, Infinity, 1, 2, 3),
       overflow: one("queue", "reject"),
       maxConnectionsPerPeer: one(Infinity, Infinity, 1, 2),
-      ...choose(2) === 0 && { admit: passes },
-      proxyProtocol: !isTls &&
-        one<boolean | typeof passes>(false, false, true, passes),
-      ...choose(2) === 0 && { handshakeTimeout: one(50, 500) },
       idleTimeout: one(Infinity, Infinity, 200),
       onReject: (conn, why) => {
         this.rejected++;
@@ -85,6 +79,19 @@ export class FuzzOwner {
       },
       onAcceptError: () => this.#hooks.onError(),
       onConnectionError: () => this.#hooks.onError(),
+    };
+  }
+
+  /** What is looked at, or waited for, before a connection is delivered. */
+  #checks({ choose, isTls, isPlain }: Hooks): ListenerOptions {
+    if (isPlain) return {};
+    const passes = () => this.#hooks.isPassed();
+    const trusts = [false, false, true, passes] as const;
+    return {
+      ...choose(3) === 0 && { flags: LEV_OPT_DEFERRED_ACCEPT },
+      ...choose(2) === 0 && { admit: passes },
+      proxyProtocol: !isTls && trusts[choose(4)]!,
+      ...choose(2) === 0 && { handshakeTimeout: [50, 500][choose(2)]! },
     };
   }
 

@@ -33,7 +33,9 @@ class Sequence {
   async run(steps: number): Promise<void> {
     const world = this.#world;
     for (; steps > 0 && world.socket.isOpen; steps--) {
-      await this.#do([...this.#events(), ...this.#verbs()], "");
+      await (world.choose(2) === 0
+        ? this.#do(this.#events(), "")
+        : this.#doVerb(""));
       world.check();
       if (world.choose(3) === 0) await world.checkAtRest();
     }
@@ -47,7 +49,7 @@ class Sequence {
     if (world.isHonest || this.#isInHook || world.choose(3) > 0) return;
     this.#isInHook = true;
     for (let count = 1 + world.choose(2); count > 0; count--) {
-      this.#do(this.#verbs(), `  in ${hook}: `);
+      this.#doVerb(`  in ${hook}: `);
       world.check();
     }
     this.#isInHook = false;
@@ -59,6 +61,12 @@ class Sequence {
     const [, name, act] = actions.find(([weight]) => (at -= weight) < 0)!;
     log.push(where + name);
     return act();
+  }
+
+  #doVerb(where: string): void {
+    this.#world.isInVerb = true;
+    this.#do(this.#verbs(), where);
+    this.#world.isInVerb = false;
   }
 
   #one<T>(items: Iterable<T>, act: (item: T) => unknown): void {

@@ -19,6 +19,8 @@ export class FuzzWorld implements Hooks {
   readonly choose: Choose;
   readonly socket: ScriptedSocket;
   readonly isTls: boolean;
+  /** Whether nothing is looked at, so that the order of the connections is known. */
+  readonly isPlain: boolean;
   readonly clients: FuzzClient[] = [];
   readonly owners: FuzzOwner[] = [];
   /** The one that has not ended. */
@@ -31,6 +33,9 @@ export class FuzzWorld implements Hooks {
   askers = 0;
   /** What a hook does beside its answer. */
   meddle: (hook: string) => void = () => {};
+  /** Whether a verb has not returned yet. */
+  isInVerb = false;
+  #last = 0; // the number of the connection that was delivered last
   /** Whether hooks always answer yes, and callbacks go on. */
   isHonest = false;
   readonly log: string[] = [];
@@ -41,10 +46,17 @@ export class FuzzWorld implements Hooks {
     for (let i = 0; i < 20; i++) next(2); // small seeds begin alike
     this.choose = next;
     this.isTls = next(6) === 0;
+    this.isPlain = next(4) === 0;
     const Socket = this.isTls ? TlsListener : ScriptedSocket;
     this.socket = new Socket(() => next(4));
     this.socket.onSettle = (outcome, settle) => this.#onSettle(outcome, settle);
+    this.socket.onAccept = () => this.#look(() => this.#onAccept());
     this.adopt(this.socket);
+  }
+
+  #onAccept(): void {
+    const parked = this.owner?.listener.stats.parked ?? 0;
+    assertEquals(parked, 0, "accepting, and somebody is ready");
   }
 
   #onSettle(outcome: ScriptedConn | Error, settle: () => void): void {
@@ -104,6 +116,8 @@ export class FuzzWorld implements Hooks {
     this.log.push(`  delivered: ${nameOf(conn)}`);
     this.#look(() => {
       this.#checkLimits(owner, conn);
+      assert(!this.isInVerb, "delivered from inside a verb");
+      this.#checkOrder(conn);
       client.onDelivery(!isOurs || owner.isIdling);
     });
     const pending = Promise.withResolvers<void>();
@@ -114,6 +128,12 @@ export class FuzzWorld implements Hooks {
     if (kind === 3) return Promise.reject(new Error("in a callback"));
     if (kind === 4) return Promise.resolve();
     return pending.promise;
+  }
+
+  #checkOrder(conn: Deno.Conn): void {
+    const { number } = conn as ScriptedConn;
+    if (this.isPlain) assert(number > this.#last, `#${this.#last} was first`);
+    this.#last = number;
   }
 
   #checkLimits({ listener, serving, mostPerPeer }: FuzzOwner, conn: Deno.Conn) {
@@ -162,8 +182,7 @@ export class FuzzWorld implements Hooks {
 
   adopt(socket: Deno.Listener): void {
     this.detached = undefined;
-    const { isTls, isRefed, choose } = this;
-    this.owner = new FuzzOwner(socket, isTls, isRefed, choose, this);
+    this.owner = new FuzzOwner(socket, this);
     this.owners.push(this.owner);
     const options = { callback: this.owner.hasCallback, ...this.owner.options };
     this.log.push(`  ${Deno.inspect(options, { breakLength: 1000 })}`);
@@ -204,6 +223,7 @@ export class FuzzWorld implements Hooks {
       this.log.push(`  given: ${nameOf(conn)}`);
       const client = this.#clientOf(conn);
       this.#look(() => client.onDelivery(owner?.isIdling ?? false));
+      this.#look(() => this.#checkOrder(conn));
     }
   }
 
