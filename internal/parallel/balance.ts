@@ -1,5 +1,5 @@
 import { nextTurn } from "../util/event_loop.ts";
-import { HAS_BELLS, type Load } from "./load.ts";
+import { HAS_BELLS, type Load, type Shown } from "./load.ts";
 
 /** How soon a worker that yields looks whether the others accept, in ms. Doubled each time. */
 const MIN_WAIT = 1;
@@ -10,12 +10,8 @@ const QUIET = 1000;
 
 /** What keeps its load even: a listener in a worker. */
 export interface Balanced {
-  /** How many connections it holds: active ones, and those that wait to be delivered. */
-  readonly held: number;
-  /** Whether it would turn a client away, because it has no place left. */
-  readonly isFull: boolean;
-  /** Whether it accepts, unless it yields. */
-  readonly isOpen: boolean;
+  /** How it is now. */
+  readonly load: Shown;
   /** Begins or ends no accept, until what this gives is disposed of. */
   yield(): Disposable;
 }
@@ -48,6 +44,8 @@ export class Balance {
     if (this.#isLooking) this.#load.miss();
     this.#isLooking = false;
     this.#isResting = false;
+    this.#arrivals = this.#load.arrivals; // nobody else has taken this one
+    this.#quietSince = performance.now();
     this.#wait = MIN_WAIT;
     this.update();
   }
@@ -55,21 +53,17 @@ export class Balance {
   /** Must be called after each change of what the host says. */
   update(): void {
     if (this.#hasEnded) return;
-    const { held, isFull, isOpen } = this.#host;
-    this.#load.show(held, isFull, isOpen);
+    const shown = this.#host.load;
+    this.#load.show(shown);
     if (this.#load.isFullAlone) this.#yieldAsFull();
     else if (this.#isAhead()) this.#yieldAsAhead();
     else this.#goOn();
     // Where no other worker can wake it, it looks whether one has room.
-    if (isFull && !HAS_BELLS) {
+    if (shown.isFull && !HAS_BELLS) {
       this.#timer = setTimeout(() => this.update(), MAX_WAIT);
     }
   }
 
-  /**
-   * Another worker wakes the one that is shown to yield, when it is not ahead any more.
-   * That may have been just before it was shown: so it is looked at again.
-   */
   #isAhead(): boolean {
     if (this.#isResting || !this.#load.isAhead) return false;
     this.#load.yield();
@@ -109,10 +103,14 @@ export class Balance {
   /** Accepts what the others have left in the queue, for a turn of the event loop. */
   async #look(): Promise<void> {
     this.#timer = undefined;
-    if (this.#isQuiet()) {
-      this.#isResting = true;
-      return this.update();
+    const { arrivals } = this.#load;
+    if (arrivals !== this.#arrivals) {
+      this.#arrivals = arrivals;
+      this.#quietSince = performance.now();
+      return this.update(); // they accept what comes
     }
+    this.#isResting = performance.now() - this.#quietSince >= QUIET;
+    if (this.#isResting) return this.update();
     this.#isLooking = true;
     this.#release();
     await nextTurn(() => this.#isLooking);
@@ -120,14 +118,6 @@ export class Balance {
     this.#isLooking = false;
     this.#wait = Math.min(this.#wait * 2, MAX_WAIT);
     this.update();
-  }
-
-  #isQuiet(): boolean {
-    const { arrivals } = this.#load;
-    const now = performance.now();
-    if (arrivals !== this.#arrivals) this.#quietSince = now;
-    this.#arrivals = arrivals;
-    return now - this.#quietSince >= QUIET;
   }
 
   /** Yields no more, and no other worker yields to this one. */

@@ -1,6 +1,6 @@
 import type { ConnListener } from "../../listener.ts";
 import { Balance, type Balanced } from "./balance.ts";
-import type { Load } from "./load.ts";
+import type { Load, Shown } from "./load.ts";
 import { SharedSocket } from "./shared_socket.ts";
 
 /** A shared socket that tells the balance what happens, and yields when that says so. */
@@ -21,18 +21,14 @@ export class BalancedSocket extends SharedSocket implements Balanced {
     this.#balance = new Balance(load, this);
   }
 
-  get held(): number {
-    if (this.owner === undefined) return 0;
+  get load(): Shown {
+    if (this.owner === undefined) {
+      return { held: 0, isFull: false, isOpen: false };
+    }
     const { active, waiting, parked } = this.owner.stats;
-    return active + waiting + parked;
-  }
-
-  get isFull(): boolean {
-    return this.#rejects && this.held >= (this.owner?.maxConnections ?? 0);
-  }
-
-  get isOpen(): boolean {
-    return this.isWanted;
+    const held = active + waiting + parked;
+    const isFull = this.#rejects && held >= this.owner.maxConnections;
+    return { held, isFull, isOpen: this.isWanted };
   }
 
   yield(): Disposable {

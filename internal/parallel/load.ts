@@ -31,6 +31,8 @@ const FULL = 3;
 
 /** How many connections more than another one a worker has when it yields. */
 const AHEAD = 4;
+/** How many more it has still when that one wakes it. */
+const NEAR = 2;
 /**
  * How many connections a less loaded worker may miss. One that misses more is blocked,
  * and nobody yields to it until it accepts again.
@@ -87,13 +89,28 @@ export class Slots {
   }
 }
 
+/** What a worker shows of itself. */
+export interface Shown {
+  /** How many connections it holds: active ones, and those that wait to be delivered. */
+  held: number;
+  /** Whether it would turn a client away, because it has no place left. */
+  isFull: boolean;
+  /** Whether it accepts, unless it yields. */
+  isOpen: boolean;
+}
+
 /** A worker's part: what it shows to the others, and what it sees of them. */
 export class Load {
   readonly #numbers: Int32Array;
   readonly #own: number; // where its slot begins
   /** The connections that other workers have missed, by where their slots begin. */
   readonly #missed = new Map<number, { arrivals: number; count: number }>();
-  #hadRoom = false; // as shown last
+  #held = 0;
+  #state = CLOSED;
+  /** What it has seen of the others: the fewest connections that one of them holds, */
+  #least = Infinity;
+  #isRoomElsewhere = false;
+  #hadRoom = false; // itself, when it looked last
   #hasLeft = false;
 
   constructor(buffer: SharedArrayBuffer, slot: number) {
@@ -102,29 +119,27 @@ export class Load {
   }
 
   /**
-   * Shows how many connections it holds, and wakes the workers for which that changes
-   * something.
-   *
-   * @param isFull Whether it would turn a client away.
-   * @param isOpen Whether it accepts, unless it yields.
+   * Shows how it is now, looks at the others, and wakes those for which something
+   * changes.
    */
-  show(held: number, isFull: boolean, isOpen: boolean): void {
+  show({ held, isFull, isOpen }: Shown): void {
     if (this.#hasLeft) return;
+    this.#held = held;
+    this.#state = !isOpen ? CLOSED : isFull ? FULL : ACCEPTING;
     Atomics.store(this.#numbers, this.#own + HELD, held);
-    const state = !isOpen ? CLOSED : isFull ? FULL : ACCEPTING;
-    const yields = this.#get(this.#own + STATE) === YIELDING;
-    if (!yields || state !== ACCEPTING) {
-      Atomics.store(this.#numbers, this.#own + STATE, state);
+    if (this.#state !== ACCEPTING || !this.#isShownToYield) {
+      Atomics.store(this.#numbers, this.#own + STATE, this.#state);
     }
-    this.#wakeOthers(state === ACCEPTING);
+    this.look();
   }
 
   /** Shows that it accepts nothing any more, for ever. */
   leave(): void {
     this.#hasLeft = true;
+    this.#state = CLOSED;
     Atomics.store(this.#numbers, this.#own + STATE, CLOSED);
     this.#hadRoom = true; // it may have had
-    this.#wakeOthers(false);
+    this.look();
   }
 
   /** Shows that a connection has come to it: so it is not blocked. */
@@ -140,19 +155,22 @@ export class Load {
 
   /** Whether it is full while another worker has room. */
   get isFullAlone(): boolean {
-    return this.#get(this.#own + STATE) === FULL && this.#isRoomElsewhere();
+    return this.#state === FULL && this.#isRoomElsewhere;
   }
 
   /** Whether it has so many connections that another worker should have the next. */
   get isAhead(): boolean {
-    const state = this.#get(this.#own + STATE);
-    if (state !== ACCEPTING && state !== YIELDING) return false;
-    return this.#get(this.#own + HELD) - this.#leastOf(this.#own) >= AHEAD;
+    return this.#state === ACCEPTING && this.#held - this.#least >= AHEAD;
   }
 
-  /** Shows that it yields to a worker that holds fewer: so nobody need yield to it. */
+  /**
+   * Shows that it yields to a worker that holds fewer: so nobody need yield to it, and
+   * that worker wakes it. That it is not ahead any more may have been shown just before,
+   * so it looks at the others once more.
+   */
   yield(): void {
     this.#change(this.#own, ACCEPTING, YIELDING);
+    this.look();
   }
 
   /** Shows that it yields no more. */
@@ -165,9 +183,9 @@ export class Load {
    * be late; after a few times they are taken for blocked.
    */
   miss(): void {
-    const most = this.#get(this.#own + HELD) - AHEAD;
     for (let at = HEADER; at < this.#end; at += FIELDS) {
-      if (at === this.#own || this.#heldBy(at) > most) continue;
+      if (at === this.#own || this.#get(at + STATE) !== ACCEPTING) continue;
+      if (this.#held - this.#heldBy(at) < AHEAD) continue;
       const arrivals = this.#get(at + OWN_ARRIVALS);
       this.#missed.set(at, { arrivals, count: this.#countMissed(at) + 1 });
     }
@@ -183,15 +201,38 @@ export class Load {
     }
   }
 
-  #wakeOthers(hasRoom: boolean): void {
-    const isTurn = hasRoom !== this.#hadRoom && !this.#isRoomElsewhere();
-    this.#hadRoom = hasRoom;
-    const least = this.#leastOf();
+  get #isShownToYield(): boolean {
+    return this.#get(this.#own + STATE) === YIELDING;
+  }
+
+  /** Looks at the others, and wakes those that wait for what it shows. */
+  look(): void {
+    this.#least = Infinity;
+    this.#isRoomElsewhere = false;
+    let doWait = false;
+    for (let at = HEADER; at < this.#end; at += FIELDS) {
+      if (at === this.#own) continue;
+      const state = this.#get(at + STATE);
+      doWait ||= state === YIELDING || state === FULL;
+      this.#isRoomElsewhere ||= state === YIELDING || state === ACCEPTING;
+      if (state === ACCEPTING) {
+        this.#least = Math.min(this.#least, this.#heldBy(at));
+      }
+    }
+    if (doWait) this.#wakeOthers();
+    this.#hadRoom = this.#state === ACCEPTING;
+  }
+
+  #wakeOthers(): void {
+    const hasRoom = this.#state === ACCEPTING;
+    const isTurn = hasRoom !== this.#hadRoom && !this.#isRoomElsewhere;
+    const accepts = hasRoom && !this.#isShownToYield;
+    const least = accepts ? Math.min(this.#held, this.#least) : this.#least;
     for (let at = HEADER; at < this.#end; at += FIELDS) {
       if (at === this.#own) continue;
       const state = this.#get(at + STATE);
       if (state === FULL && isTurn) this.#ring(at);
-      if (state !== YIELDING || this.#get(at + HELD) - least >= AHEAD) continue;
+      if (state !== YIELDING || this.#get(at + HELD) - least > NEAR) continue;
       // From now on it counts as accepting, not only when it has run.
       this.#change(at, YIELDING, ACCEPTING);
       this.#ring(at);
@@ -203,29 +244,10 @@ export class Load {
     Atomics.notify(this.#numbers, at + BELL);
   }
 
-  #isRoomElsewhere(): boolean {
-    for (let at = HEADER; at < this.#end; at += FIELDS) {
-      if (at === this.#own) continue;
-      const state = this.#get(at + STATE);
-      if (state === ACCEPTING || state === YIELDING) return true;
-    }
-    return false;
-  }
-
-  /** How many connections the least loaded worker holds, without one of them. */
-  #leastOf(except = -1): number {
-    let least = Infinity;
-    for (let at = HEADER; at < this.#end; at += FIELDS) {
-      if (at !== except) least = Math.min(least, this.#heldBy(at));
-    }
-    return least;
-  }
-
-  /** How many it holds; Infinity if it would not take another one now. */
+  /** How many a worker holds that accepts; Infinity if it is blocked. */
   #heldBy(at: number): number {
-    const isAccepting = this.#get(at + STATE) === ACCEPTING;
-    if (!isAccepting || this.#countMissed(at) > MAX_MISSED) return Infinity;
-    return this.#get(at + HELD);
+    const isBlocked = this.#countMissed(at) > MAX_MISSED;
+    return isBlocked ? Infinity : this.#get(at + HELD);
   }
 
   #countMissed(at: number): number {
