@@ -3,10 +3,11 @@ import {
   listenParallel,
   type ParallelListener,
   type ParallelOptions,
+  type ParallelStats,
 } from "@evconn/listener/parallel";
 import { assert } from "@std/assert";
 import { connect } from "./clients.ts";
-import { ask, workerModule } from "./parallel_service.ts";
+import { ask, untilStats, workerModule } from "./parallel_service.ts";
 import type { Ledger } from "./workers/mortal.ts";
 
 const LANES = 16;
@@ -153,11 +154,14 @@ export class Siege {
   }
 
   /** Has a worker do something to itself, while another one lives. */
-  async tell(command: string): Promise<void> {
+  readonly tell = async (command: string): Promise<void> => {
     using clients = await reach(this.service, this.ledger, 2);
     const [victim] = clients.values();
     await askAndWait(victim!, command);
-  }
+  };
+
+  /** The counts after the last client has gone. */
+  last!: ParallelStats;
 
   /** Resolves when the last client has gone. */
   async end(): Promise<void> {
@@ -182,7 +186,8 @@ export async function besiege(
   } finally {
     await siege.end();
   }
-  using _all = await reach(service, ledger, workers); // none is missing
+  (await reach(service, ledger, workers))[Symbol.dispose](); // none is missing
   assert(siege.answered > 0);
+  siege.last = await untilStats(service, ({ active }) => active === 0);
   return siege;
 }
