@@ -9,7 +9,7 @@ import {
   assertLessOrEqual,
 } from "@std/assert";
 import type { ParallelStats } from "@evconn/listener/parallel";
-import { ask, untilStats } from "../helpers/parallel_service.ts";
+import { ask } from "../helpers/parallel_service.ts";
 import { connect } from "../helpers/clients.ts";
 import {
   besiege,
