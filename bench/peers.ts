@@ -116,3 +116,15 @@ export const throughStreams: readonly ReadyPeer[] = [
   { name: BARE, command: deno("streams.ts", "bare") },
   { name: "idleTimeout", command: deno("streams.ts", "idleTimeout") },
 ];
+
+const heap = (mode: string): string[] => {
+  const [command, run, ...args] = deno("heap.ts", mode) as [string, string];
+  return [command, run, "--v8-flags=--expose-gc", ...args];
+};
+
+/** Peers that say how much of their heap is in use. */
+export const withHeap: readonly ReadyPeer[] = [
+  { name: BARE, command: heap("bare") },
+  { name: CALLBACK, command: heap("callback") },
+  { name: "idleTimeout", command: heap("idleTimeout") },
+];

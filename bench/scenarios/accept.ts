@@ -17,7 +17,7 @@ export const accept: Scenario = ({ connections: count }, peers) => {
     rows: readonly ReadyPeer[],
     load: Load,
   ): Table => ({
-    title: `accept: ${format(count)} connections, ${title}`,
+    title: `accept: ${format(count)} connections, after as many: ${title}`,
     columns: { "CPU µs/conn": 1, "conn/s": 0 },
     baselines: comparedTo(BARE, rows),
     round: byTurns(

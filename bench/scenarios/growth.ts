@@ -1,5 +1,5 @@
 /** Whether anything costs more when many connections are open. */
-import { connections, hold } from "../load.ts";
+import { connections, hold, messages } from "../load.ts";
 import { BARE, CALLBACK, deno, ITERATOR } from "../peers.ts";
 import { Process } from "../process.ts";
 import {
@@ -20,8 +20,10 @@ async function crowded(command: string[], open: number): Promise<Loaded> {
   return { server, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
+const IDLE = "idleTimeout";
+
 export const growth: Scenario = (
-  { open: sizes, connections: count },
+  { open: sizes, connections: count, messages: pings },
   peers,
 ) => {
   const row = (peer: string, open: number) => `${peer}, ${format(open)} open`;
@@ -34,6 +36,7 @@ export const growth: Scenario = (
   const ours = peers.filter(({ name }) =>
     [BARE, CALLBACK, ITERATOR].includes(name)
   );
+  const timed = peers.filter(({ name }) => [CALLBACK, IDLE].includes(name));
   const call = async (open: number) => {
     await using loaded = await crowded(deno("verbs.ts"), open);
     await loaded.server.tell();
@@ -53,6 +56,21 @@ export const growth: Scenario = (
       connections,
       count,
       ({ cpu }) => ({ "CPU µs/conn": cpu }),
+    ),
+  }, {
+    title: `growth: ${format(pings)} PINGs while others are open and silent`,
+    columns: { "CPU µs/msg": 2 },
+    baselines: baselines(timed.map(({ name }) => name)),
+    round: byTurns(
+      timed.flatMap(({ name, command }) =>
+        sizes.map((open) => ({
+          name: row(name, open),
+          start: () => crowded(command, open),
+        }))
+      ),
+      messages,
+      pings,
+      ({ cpu }) => ({ "CPU µs/msg": cpu }),
     ),
   }, {
     title: "growth: calls while connections are open, ns",

@@ -1,6 +1,6 @@
 /** The memory that an open connection takes while it is silent. */
 import { connections, hold } from "../load.ts";
-import { BARE } from "../peers.ts";
+import { BARE, withHeap } from "../peers.ts";
 import { Process } from "../process.ts";
 import { comparedTo, format, oneByOne, type Scenario } from "../scenario.ts";
 import type { Figures } from "../summary.ts";
@@ -19,6 +19,19 @@ export const idle: Scenario = (plan, peers) => {
     }
     return figures;
   };
+  const heapUsed = async (server: Process) => {
+    await server.tell();
+    return Number(await server.line());
+  };
+  const measureHeap = async (command: string[]) => {
+    const open = sizes.at(-1)!;
+    await using server = await Process.serve(command);
+    await connections(server.port, 1000);
+    const before = await heapUsed(server);
+    await using _held = await hold(server.port, open);
+    const after = await heapUsed(server);
+    return { "bytes/conn": (after - before) / open };
+  };
   return [{
     title: "idle: memory of open connections",
     columns: Object.fromEntries(sizes.map((open) => [column(open), 1])),
@@ -27,6 +40,16 @@ export const idle: Scenario = (plan, peers) => {
       peers.map(({ name, command }) => ({
         name,
         measure: () => measure(command),
+      })),
+    ),
+  }, {
+    title: "idle: what of it is in the heap of JavaScript",
+    columns: { "bytes/conn": 0 },
+    baselines: comparedTo(BARE, withHeap),
+    round: oneByOne(
+      withHeap.map(({ name, command }) => ({
+        name,
+        measure: () => measureHeap(command),
       })),
     ),
   }];
