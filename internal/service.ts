@@ -134,7 +134,7 @@ export class Service implements AcceptorOwner, Limits {
     try {
       const handled: unknown = callback(state.conn, this.#listener, this.#data);
       // Only a promise makes the connection ours to count and to close.
-      if (isPromise(handled)) return void this.#serve(state, handled);
+      if (isPromise(handled)) return this.#serve(state, handled);
     } catch (error) {
       this.#fail(error, state.conn);
     }
@@ -142,15 +142,20 @@ export class Service implements AcceptorOwner, Limits {
   }
 
   /** Counts a connection until its callback's promise settles, and closes it then. */
-  async #serve(state: ConnState, handled: PromiseLike<unknown>): Promise<void> {
+  #serve(state: ConnState, handled: PromiseLike<unknown>): void {
+    const served = Promise.resolve(handled);
     this.active.add(state);
     if (this.#maxPerPeer !== Infinity) this.#countPeer(state); // set in the callback
-    try {
-      await handled;
+    served.then(() => {
       dispose(state.conn); // the callback may have closed it
-    } catch (error) {
+      this.#end(state);
+    }, (error) => {
       this.#fail(error, state.conn);
-    }
+      this.#end(state);
+    });
+  }
+
+  #end(state: ConnState): void {
     this.active.delete(state);
     state.leavePeer();
     this.#freed();
