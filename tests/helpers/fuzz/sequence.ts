@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { pass, timerCount, turn, turnAll } from "../virtual_time.ts";
 import type { FuzzClient } from "./client.ts";
 import type { FuzzOwner } from "./owner.ts";
-import { FAILED, FuzzWorld, GONE } from "./world.ts";
+import { FuzzWorld } from "./world.ts";
 
 /** Something that may happen, and how often it does. */
 type Action = [weight: number, name: string, act: () => unknown];
@@ -50,7 +50,6 @@ class Sequence {
     this.#isInHook = true;
     for (let count = 1 + world.choose(2); count > 0; count--) {
       this.#doVerb(`  in ${hook}: `);
-      world.check();
     }
     this.#isInHook = false;
   }
@@ -67,6 +66,7 @@ class Sequence {
     this.#world.isInVerb = true;
     this.#do(this.#verbs(), where);
     this.#world.isInVerb = false;
+    this.#world.check();
   }
 
   #one<T>(items: Iterable<T>, act: (item: T) => unknown): void {
@@ -76,7 +76,7 @@ class Sequence {
 
   #events(): Action[] {
     const world = this.#world;
-    const { clients, socket, choose } = world;
+    const { clients, choose } = world;
     const inside = clients.filter((client) => client.isUndecided);
     const client =
       (of: FuzzClient[], act: (client: FuzzClient) => void) => () =>
@@ -95,11 +95,11 @@ class Sequence {
         "shake",
         client(inside, ({ conn }) => conn.shake(choose(3) > 0)),
       ],
-      [1, "fail", () => socket.bring(FAILED)],
-      [1, "gone", () => socket.bring(GONE)],
+      [1, "fail", () => world.fail("EMFILE")],
+      [1, "gone", () => world.fail("ECONNABORTED")],
       [4, "a callback ends", () => this.#one(world.owners, endOne)],
       [10, "microtasks", () => this.#microtasks()],
-      [3, "time", () => pass([1, 20, 100][choose(3)]!)],
+      [3, "time", () => world.pass([1, 20, 100][choose(3)]!)],
     ];
   }
 
@@ -136,7 +136,7 @@ class Sequence {
       [1, "unref", () => this.#ref(owner, false)],
       [2, "free", () => this.#free(owner)],
       [5, "detach and adopt", () => this.#handOn(owner)],
-      [4, "detach", () => world.detach(owner)],
+      [4, "detach", () => world.detach(owner, () => listener.detach())],
       [1, "a former owner", () => this.#one(world.owners, useless)],
     ];
   }
@@ -198,15 +198,15 @@ class Sequence {
 
   #free(owner: FuzzOwner): void {
     if (owner.closesOnFree) return owner.listener.free();
-    if (!this.#world.socket.isOpen || owner.isDetached) return;
-    owner.isDetached = true;
-    owner.listener.free();
-    this.#world.onDetached(owner, owner.listener.socket);
+    this.#world.detach(owner, () => {
+      owner.listener.free();
+      return owner.listener.socket;
+    });
   }
 
   #handOn(owner: FuzzOwner): void {
     const world = this.#world;
-    world.detach(owner);
+    world.detach(owner, () => owner.listener.detach());
     if (world.owner === undefined) world.adopt(world.detached!);
   }
 }

@@ -3,14 +3,20 @@ import { assert, assertEquals } from "@std/assert";
 import type { RejectReason } from "@evconn/listener";
 import { random } from "../proxy_headers.ts";
 import { ScriptedConn, ScriptedSocket, TlsListener } from "../scripted.ts";
-import { osError } from "../stand_in.ts";
-import { timerCount, turn } from "../virtual_time.ts";
+import { pass, timerCount, turn } from "../virtual_time.ts";
 import { type Choose, FuzzClient } from "./client.ts";
 import { FuzzOwner, type Hooks } from "./owner.ts";
 
-/** Failures to accept. */
-export const GONE: Error = osError("ECONNABORTED");
-export const FAILED: Error = osError("EMFILE");
+/** A failure to accept, and whether the accept was begun for somebody who asks. */
+class Failure extends Error {
+  readonly code: string;
+  wasAskedFor = false;
+
+  constructor(code: string) {
+    super(code);
+    this.code = code;
+  }
+}
 
 const nameOf = (conn: Deno.Conn) => `#${(conn as ScriptedConn).number}`;
 
@@ -35,10 +41,15 @@ export class FuzzWorld implements Hooks {
   meddle: (hook: string) => void = () => {};
   /** Whether a verb has not returned yet. */
   isInVerb = false;
-  #last = 0; // the number of the connection that was delivered last
+  #last = 0; // the number of the connection that a callback got last
   /** Whether hooks always answer yes, and callbacks go on. */
   isHonest = false;
   readonly log: string[] = [];
+  #isAskedFor = false; // the last accept
+  #isAdopting = false;
+  #settled = 0; // accepts that have brought a connection
+  /** How things were when they were looked at last. */
+  #before = { accepting: true, accepted: 0, settled: 0 };
   #fault: unknown; // that was seen in a hook, which the listener may call as it likes
 
   constructor(seed: number) {
@@ -55,6 +66,8 @@ export class FuzzWorld implements Hooks {
   }
 
   #onAccept(): void {
+    this.#isAskedFor = this.askers > 0 && this.owner === undefined &&
+      !this.#isAdopting;
     const parked = this.owner?.listener.stats.parked ?? 0;
     assertEquals(parked, 0, "accepting, and somebody is ready");
   }
@@ -64,9 +77,11 @@ export class FuzzWorld implements Hooks {
     this.log.push(`  accept: ${what}`);
     if (outcome instanceof ScriptedConn) {
       this.#clientOf(outcome).isAccepted = true;
+      queueMicrotask(() => this.#settled++); // just before the owner is told
       return settle();
     }
-    if (outcome.message !== GONE.message) return settle();
+    (outcome as Failure).wasAskedFor = this.#isAskedFor;
+    if (outcome.message !== "ECONNABORTED") return settle();
     // Whether anybody is told that a client was gone is seen one microtask later.
     let before: number[] = [];
     const aborted = () =>
@@ -91,6 +106,11 @@ export class FuzzWorld implements Hooks {
     this.clients.push(client);
     this.socket.bring(client.conn);
     return client;
+  }
+
+  /** A failed accept, or a client that is gone before it is accepted. */
+  fail(code: "EMFILE" | "ECONNABORTED"): void {
+    this.socket.bring(new Failure(code));
   }
 
   // Hooks
@@ -130,6 +150,7 @@ export class FuzzWorld implements Hooks {
     return pending.promise;
   }
 
+  /** Only for callbacks: what a promise brings is seen later. */
   #checkOrder(conn: Deno.Conn): void {
     const { number } = conn as ScriptedConn;
     if (this.isPlain) assert(number > this.#last, `#${this.#last} was first`);
@@ -182,23 +203,21 @@ export class FuzzWorld implements Hooks {
 
   adopt(socket: Deno.Listener): void {
     this.detached = undefined;
+    this.#isAdopting = true;
     this.owner = new FuzzOwner(socket, this);
+    this.#isAdopting = false;
     this.owners.push(this.owner);
     const options = { callback: this.owner.hasCallback, ...this.owner.options };
     this.log.push(`  ${Deno.inspect(options, { breakLength: 1000 })}`);
   }
 
-  detach(owner: FuzzOwner): void {
+  /** Ends an owner that gives the socket back, in one way or another. */
+  detach(owner: FuzzOwner, detach: () => Deno.Listener): void {
     if (!this.socket.isOpen || owner.isDetached) return;
     owner.isDetached = true; // before anybody looks
-    this.onDetached(owner, owner.listener.detach());
-  }
-
-  onDetached(owner: FuzzOwner, detached: Deno.Listener): void {
-    owner.isDetached = true;
     this.owner = undefined;
     this.isRefed = owner.isRefed;
-    this.detached = detached;
+    this.detached = detach();
   }
 
   /** Whether what was detached is the stand-in itself, of which the library sees nothing. */
@@ -210,8 +229,9 @@ export class FuzzWorld implements Hooks {
     this.askers++;
     try {
       this.deliver(await this.detached!.accept(), undefined);
-    } catch {
-      // An accept has failed, or the socket is closed.
+    } catch (error) {
+      const isOurs = error instanceof Failure ? error.wasAskedFor : true;
+      this.#look(() => assert(isOurs, "told a failure of another's accept"));
     } finally {
       this.askers--;
     }
@@ -223,8 +243,13 @@ export class FuzzWorld implements Hooks {
       this.log.push(`  given: ${nameOf(conn)}`);
       const client = this.#clientOf(conn);
       this.#look(() => client.onDelivery(owner?.isIdling ?? false));
-      this.#look(() => this.#checkOrder(conn));
     }
+  }
+
+  /** Lets time go by. */
+  async pass(ms: number): Promise<void> {
+    await pass(ms);
+    this.#before.accepting = true; // perhaps, meanwhile
   }
 
   // What has to hold
@@ -234,11 +259,30 @@ export class FuzzWorld implements Hooks {
     if (this.#fault !== undefined) throw this.#fault;
     for (const owner of this.owners) owner.check();
     assertEquals(this.socket.busy, 0, "two accepts at once");
+    this.#checkPull();
+  }
+
+  /** While an owner wants nothing, it gets at most what the accept in flight brings. */
+  #checkPull(): void {
+    const before = this.#before;
+    const { owner } = this;
+    const now = {
+      accepting: owner === undefined || owner.listener.state === "draining" ||
+        owner.isTaking && owner.listener.holds.length === 0,
+      accepted: owner?.listener.stats.accepted ?? 0,
+      settled: this.#settled,
+    };
+    this.#before = now;
+    if (before.accepting || now.accepting) return;
+    const isPushed =
+      now.accepted - before.accepted > now.settled - before.settled;
+    assert(!isPushed, "given to an owner that does not want it");
   }
 
   /** When no microtask is left. */
   async checkAtRest(): Promise<void> {
     await turn();
+    this.#before.accepting = true; // perhaps, meanwhile
     this.check();
     for (const owner of this.owners) owner.checkAtRest();
     for (const client of this.clients) client.check();
