@@ -58,9 +58,9 @@ export class Pipeline {
     return this.#asked !== undefined;
   }
 
-  /** Those that wait. */
-  get states(): readonly ConnState[] {
-    return this.#waiting.items;
+  /** Those that wait, without one that is being asked about. */
+  get states(): ConnState[] {
+    return this.#waiting.items.filter((state) => state !== this.#asked);
   }
 
   /** Takes a connection in. */
@@ -111,7 +111,7 @@ export class Pipeline {
   end(): ConnState[] {
     this.#hasEnded = true;
     this.#waiting.end();
-    const left = this.#waiting.items.filter((state) => state !== this.#asked);
+    const left = this.states;
     for (const state of left) {
       this.#waiting.remove(state);
       state.onCome = undefined;
