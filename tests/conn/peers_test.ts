@@ -257,6 +257,22 @@ Deno.test("maxConnectionsPerPeer that is set counts a client by the address of i
   assert(await isServed(other));
 });
 
+Deno.test("maxConnectionsPerPeer that is set in admit holds for that connection, too", async () => {
+  await using listener = listen({
+    ...PROXIED,
+    admit: (_, listener) => {
+      listener.maxConnectionsPerPeer = 1;
+      return true;
+    },
+  }, echo);
+  using first = await connectAs("192.0.2.1", listener);
+  assert(await isServed(first));
+  using second = await connect(listener); // it has to wait for its header
+  await until(() => listener.stats.waiting === 1);
+  await second.write(headerOf("192.0.2.1"));
+  assert(!await isServed(second));
+});
+
 Deno.test("maxConnectionsPerPeer counts the connection whose callback sets it", async () => {
   await using listener = listen(LOCAL, (conn, listener) => {
     listener.maxConnectionsPerPeer = 1;

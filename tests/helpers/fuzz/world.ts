@@ -267,8 +267,7 @@ export class FuzzWorld implements Hooks {
     const before = this.#before;
     const { owner } = this;
     const now = {
-      accepting: owner === undefined || owner.listener.state === "draining" ||
-        owner.isTaking && owner.listener.holds.length === 0,
+      accepting: this.isHonest || (owner?.isTaking ?? true),
       accepted: owner?.listener.stats.accepted ?? 0,
       settled: this.#settled,
     };
