@@ -84,7 +84,7 @@ export class ParallelService implements ParallelListener {
       signal?.throwIfAborted();
     } catch (error) {
       await this.shutdown({ timeout: 0 });
-      throw signal?.aborted ? signal.reason : error;
+      throw error;
     }
   }
 
