@@ -52,7 +52,9 @@ export class Handshakes {
     const view = viewOf(server, (event, args) => {
       if (event === "tlsClientError") wire.destroy();
       if (event !== "secureConnection") return false;
-      resolve((args[0] as TLSSocket).on("error", ignore));
+      const socket = args[0] as TLSSocket;
+      wire.follow(socket.on("error", ignore));
+      resolve(socket);
       return true;
     }, { _SNICallback: { value: names } });
     wire.finished.then(() => resolve(undefined));
@@ -82,7 +84,7 @@ function ignore(): void {}
 function lastCall(wire: Wire, signal: AbortSignal): Disposable {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const begin = () => {
-    timer = setTimeout(() => wire.destroy(), LAST_CALL);
+    timer = setTimeout(() => wire.cut(), LAST_CALL);
   };
   if (signal.aborted) begin();
   else signal.addEventListener("abort", begin);

@@ -20,11 +20,12 @@ export function tlsCallback<D>(
   return async (conn, listener, data) => {
     const secure = await handshakes.make(conn, listener.signal);
     if (secure === undefined) return;
-    {
+    try {
       using tls = new TlsConn(secure);
       const result = callback(tls, listener, data);
       await (isPromise(result) ? result : secure.wire.finished);
+    } finally {
+      await secure.wire.finished;
     }
-    await secure.wire.finished;
   };
 }

@@ -1,8 +1,8 @@
 /** A socket of `node:tls` as a `Deno.TlsConn`. */
 import type { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { LAST_CALL } from "./last_call.ts";
 import type { Secure } from "./handshake.ts";
+import { LAST_CALL } from "./last_call.ts";
 import { serverNameOf } from "./server_names.ts";
 import type { Wire } from "./wire.ts";
 
@@ -126,8 +126,8 @@ export class TlsConn implements ServedTlsConn {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#wake();
-    // What has been written goes first, and close_notify, unless nobody takes it.
-    const timer = setTimeout(() => this.wire.destroy(), LAST_CALL);
+    // What has been written goes first, unless the client does not take it.
+    const timer = setTimeout(() => this.wire.cut(), LAST_CALL);
     this.wire.finished.then(() => clearTimeout(timer));
     this.socket.destroySoon();
   }
