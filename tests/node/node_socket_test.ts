@@ -9,7 +9,7 @@ import { NodeSocket, type NodeSocketOptions } from "@evconn/listener/node";
 import { once } from "node:events";
 import { connect as nodeConnect } from "node:net";
 import { pipeline } from "node:stream/promises";
-import { connect, isClosed, readAll, until } from "../helpers/clients.ts";
+import { connect, readAll, until } from "../helpers/clients.ts";
 import { send } from "../helpers/http_clients.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
 
