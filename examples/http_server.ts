@@ -13,15 +13,15 @@
  * get.
  *
  * Ctrl-C or SIGTERM ends it when the requests under way have been answered, or after
- * ten seconds. Idle connections are closed at once, WebSockets with code 1001. A second
- * Ctrl-C ends it at once.
+ * ten seconds. Idle clients have one more second, WebSockets are closed at once with code
+ * 1001. A second Ctrl-C ends it at once.
  *
  * @module
  */
 import { listen } from "@evconn/listener";
+import { serveNode } from "@evconn/listener/node";
 import { createServer } from "node:http";
 import { commandLine } from "./command_line.ts";
-import { drainHttp, serveHttp } from "./http/serve.ts";
 import { serveWebSockets } from "./http/web_sockets.ts";
 import { fail, formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
@@ -62,29 +62,24 @@ function parseLimit(name: "max" | "max-per-peer"): number {
   return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : fail(`Invalid --${name}`);
 }
 
-const server = createServer(
-  { connectionsCheckingInterval: 1000 },
-  (request, response) => {
-    if (request.method === "POST") request.pipe(response);
-    else response.end(`hello, ${request.socket.remoteAddress}\n`);
-  },
-);
-const serve = serveHttp(server);
+const server = createServer((request, response) => {
+  if (request.method === "POST") request.pipe(response);
+  else response.end(`hello, ${request.socket.remoteAddress}\n`);
+});
+const serve = serveNode(server);
 const listener = tryTo(`listen on ${hostname}:${port}`, () =>
   listen({
     hostname,
     port,
-    noDelay: true,
     maxConnections,
     maxConnectionsPerPeer,
     onReject: (conn) => conn.write(BUSY),
     idleTimeout: IDLE,
-  }, (conn) => {
+  }, (conn, listener) => {
     if (verbose) logClient(conn);
-    return serve(conn);
+    return serve(conn, listener);
   }));
 const { signal } = listener;
-drainHttp(server, signal);
 serveWebSockets(server, { signal, pingEvery: IDLE / 3 }, (socket) => {
   socket.on("message", (data, binary) => {
     socket.pause(); // What has not been sent is not heaped up.
@@ -99,5 +94,3 @@ onEndSignal(async (again) => {
   });
   if (!again) console.log(`Ended: ${completed}, cut off: ${aborted}`);
 });
-await listener.finished;
-server.close(); // for its timer

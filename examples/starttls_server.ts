@@ -17,10 +17,10 @@
  * @module
  */
 import { listen } from "@evconn/listener";
+import { NodeSocket } from "@evconn/listener/node";
 import type { Duplex } from "node:stream";
 import { createSecureContext, TLSSocket } from "node:tls";
 import { commandLine } from "./command_line.ts";
-import { ConnStream } from "./conn_stream.ts";
 import { formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
@@ -93,12 +93,13 @@ async function talk(stream: Duplex, isSecure: boolean): Promise<boolean> {
 
 async function serve(conn: Deno.TcpConn) {
   if (verbose) logClient(conn);
-  let stream: Duplex = new ConnStream(conn);
-  const ignore = () => {}; // Whoever reads from the stream is told.
-  stream.on("error", ignore).write("220 localhost\r\n");
-  if (await talk(stream, false)) {
-    stream = new TLSSocket(stream, { isServer: true, secureContext });
-    await talk(stream.on("error", ignore), true);
+  const socket = new NodeSocket(conn);
+  socket.write("220 localhost\r\n");
+  let stream: Duplex = socket;
+  if (await talk(socket, false)) {
+    stream = new TLSSocket(socket, { isServer: true, secureContext });
+    stream.on("error", () => {}); // whoever reads from it is told
+    await talk(stream, true);
   }
   await new Promise<unknown>((resolve) => stream.end(resolve));
 }

@@ -1,6 +1,6 @@
 /**
- * The echo server over TLS. On SIGHUP it reads the certificate again: a new listener
- * takes over the port, and the old one is drained.
+ * The echo server over TLS, with `serveTls()`. On SIGHUP it reads the certificate again,
+ * for new connections. The socket stays, so no client is lost.
  *
  * ```sh
  * deno task example examples/tls_echo_server.ts \
@@ -10,18 +10,15 @@
  *
  * The certificate of this command is self-signed: openssl says so, and goes on.
  *
- * Both listeners share the port for a moment. Only Linux lets them.
- *
  * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
  * at once.
  *
  * @module
  */
-import {
-  type ConnListener,
-  LEV_OPT_REUSEABLE_PORT,
-  listenTls,
-} from "@evconn/listener";
+import { listen } from "@evconn/listener";
+import { serveTls } from "@evconn/listener/node";
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { createServer } from "node:tls";
 import { commandLine } from "./command_line.ts";
 import { formatAddress, logClient, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
@@ -45,54 +42,46 @@ const { hostname, port, cert, key, verbose } = commandLine(HELP, {
   key: "key.pem",
 });
 
-/** Sends back what comes in until the client has sent everything. */
-function echo(conn: Deno.TlsConn) {
-  if (verbose) logClient(conn);
-  return conn.readable.pipeTo(conn.writable);
-}
-
-/** Listens with what the files hold now, beside whoever listens already. */
-function start(port: number): ConnListener<Deno.TlsConn> {
-  return listenTls({
-    hostname,
-    port,
+/** Reads the certificate and its key, and sees whether they fit. */
+function readPair() {
+  const pair = {
     cert: Deno.readTextFileSync(cert),
     key: Deno.readTextFileSync(key),
-    flags: LEV_OPT_REUSEABLE_PORT,
-    // A line is enough for who does not speak TLS.
-    onConnectionError: (error, conn) =>
-      console.error(`${conn.remoteAddr.hostname}: ${error}`),
-  }, echo);
+  };
+  const privateKey = createPrivateKey(pair.key);
+  if (new X509Certificate(pair.cert).checkPrivateKey(privateKey)) return pair;
+  throw new Error("The key is not the certificate's");
 }
 
-// Sockets with LEV_OPT_REUSEABLE_PORT share a port with any other that has it. A plain
-// one does not, and finds out whether the port is in use.
-tryTo(
-  `listen on ${hostname}:${port}`,
-  () => Deno.listen({ hostname, port }).close(),
+const server = tryTo(
+  `start on ${hostname}:${port}`,
+  () => createServer({ ...readPair(), handshakeTimeout: 30_000 }),
 );
-let listener = tryTo(`start on ${hostname}:${port}`, () => start(port));
-const { addr } = listener;
-console.log(`Echoing over TLS on ${formatAddress(addr)}`);
+const echo = serveTls(server, (conn) => conn.readable.pipeTo(conn.writable));
+const listener = tryTo(`listen on ${hostname}:${port}`, () =>
+  listen({
+    hostname,
+    port,
+    // A line is enough for a client that has gone wrong.
+    onConnectionError: (error, conn) =>
+      console.error(`${conn.remoteAddr.hostname}: ${error}`),
+  }, (conn, listener) => {
+    if (verbose) logClient(conn);
+    return echo(conn, listener, undefined);
+  }));
+console.log(`Echoing over TLS on ${formatAddress(listener.addr)}`);
 
-/** The listeners that have not finished; Deno ends when there is none. */
-const running = new Set<ConnListener<Deno.TlsConn>>([listener]);
-
-function reload() {
-  if (listener.signal.aborted) return;
+function renew() {
   try {
-    const old = listener;
-    listener = start(addr.port);
-    running.add(listener);
-    // Takes what is in its queue, then waits for those that it serves.
-    old.shutdown().then(() => running.delete(old));
-    console.log("Using the new certificate, but for clients that wait already");
+    server.setSecureContext(readPair());
+    console.log("Using the new certificate");
   } catch (error) {
     console.error(`Keeping the old certificate: ${(error as Error).message}`);
   }
 }
 
-Deno.addSignalListener("SIGHUP", reload);
+if (Deno.build.os !== "windows") Deno.addSignalListener("SIGHUP", renew);
 onEndSignal((again) => {
-  for (const each of running) each.shutdown(again ? { timeout: 0 } : {});
+  listener.shutdown(again ? { timeout: 0 } : {});
 });
+await listener.finished;

@@ -28,6 +28,7 @@ const SERVERS: Record<string, (port: string, target: string) => string[]> = {
   metrics: (port) => ["--metrics-port", "0", port],
   "parallel_echo/main": (port) => [port],
   redis_server: (port) => [port],
+  smtp_server: (port) => [...CERTIFICATE, port],
   starttls_server: (port) => [...CERTIFICATE, port],
   tcp_proxy: (port, target) => [port, target],
   tls_echo_server: (
