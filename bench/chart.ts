@@ -1,52 +1,72 @@
-/** The first column of a result as an SVG: a bar for each row, with its extremes. */
+/** The first column of a result as an SVG: one bar and one number for each row. */
 import type { Result } from "./rounds.ts";
-import { format } from "./scenario.ts";
 
 const WIDTH = 720;
-const NAMES = 190;
-const VALUES = 130;
+const GAP = 8;
+const NUMBER = 60;
 const STEP = 26;
-const TOP = 44;
+const TOP = 56;
 
+// With a background of its own: a page need not be as dark as the system that shows it.
 const STYLE = `
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
-  .title { font-weight: 600 }
-  .bar { fill: #9aa7b4 } .ours { fill: #2f81f7 } .range { stroke: #1f2328 }
+  .title { font-weight: 600 } .unit { fill: #59636e }
+  .page { fill: #ffffff } .bar { fill: #8c959f } .ours { fill: #0969da }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3 } .bar { fill: #57606a } .range { stroke: #e6edf3 }
+    text { fill: #f0f6fc } .unit { fill: #9198a1 }
+    .page { fill: #0d1117 } .bar { fill: #6e7681 } .ours { fill: #4493f8 }
   }`;
 
 function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
-/** Draws it. */
-export function chart({ title, columns, rows }: Result): string {
-  const [column, digits] = Object.entries(columns)[0]!;
-  const most = Math.max(...rows.map(({ figures }) => figures[column]!.max));
-  const x = (value: number) =>
-    (NAMES + Math.max(value, 0) / most * (WIDTH - NAMES - VALUES)).toFixed(1);
-  const bars = rows.map(({ name, figures }, i) => {
-    const { median, min, max, ratio } = figures[column]!;
+/** How wide a text is at most, in pixels: fonts differ, and a name must be whole. */
+function widthOf(text: string): number {
+  return [...text].reduce(
+    (sum, char) => sum + (/[A-Z_]/.test(char) ? 9.5 : 8),
+    0,
+  );
+}
+
+/** What the rows are compared to, in words. */
+function unit({ columns, rows }: Result): string {
+  const column = Object.keys(columns)[0]!;
+  const baselines = new Set(rows.map(({ baseline }) => baseline));
+  const [only] = baselines;
+  const one = baselines.size === 1 ? only : "the same server's ×1.00";
+  return `${column} compared to ${one}, median of the rounds; less is better`;
+}
+
+/**
+ * Draws it. The number, and so the bar, is the ratio to the row that this one is compared
+ * to: what took how long depends on what else the machine had to do.
+ */
+export function chart(result: Result): string {
+  const { title, columns, rows } = result;
+  const column = Object.keys(columns)[0]!;
+  const ratios = rows.map(({ figures }) => figures[column]!.ratio ?? 0);
+  const left = GAP + Math.max(...rows.map(({ name }) => widthOf(name))) + GAP;
+  const scale = (WIDTH - left - NUMBER) / Math.max(...ratios);
+  const bars = rows.map(({ name }, i) => {
+    const ratio = ratios[i]!;
     const y = TOP + i * STEP;
-    const middle = y + STEP / 2 - 3;
-    const kind = name.startsWith("listen,") ? "bar ours" : "bar";
-    const value = format(median, digits) +
-      (ratio ? ` (×${ratio.toFixed(2)})` : "");
-    return `  <text x="${NAMES - 8}" y="${y + 15}" text-anchor="end">${
+    const end = (left + ratio * scale).toFixed(1);
+    const kind = name.startsWith("listen") ? "bar ours" : "bar";
+    const text = `y="${y + 15}"`;
+    return `  <text x="${left - GAP}" ${text} text-anchor="end">${
       escape(name)
     }</text>
-  <path class="${kind}" d="M${NAMES} ${y}H${x(median)}v${STEP - 6}H${NAMES}z"/>
-  <path class="range" d="M${x(min)} ${middle}H${x(max)}"/>
-  <text x="${WIDTH - 8}" y="${y + 15}" text-anchor="end">${value}</text>`;
+  <path class="${kind}" d="M${left} ${y}H${end}v${STEP - 6}H${left}z"/>
+  <text x="${Number(end) + GAP}" ${text}>×${ratio.toFixed(2)}</text>`;
   });
   const height = TOP + rows.length * STEP + 6;
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}">
   <style>${STYLE}
   </style>
-  <text class="title" x="8" y="22">${
-    escape(`${title}: ${column}, less is better`)
-  }</text>
+  <path class="page" d="M0 0H${WIDTH}V${height}H0z"/>
+  <text class="title" x="${GAP}" y="22">${escape(title)}</text>
+  <text class="unit" x="${GAP}" y="42">${escape(unit(result))}</text>
 ${bars.join("\n")}
 </svg>
 `;

@@ -27,15 +27,18 @@ export const peers: readonly Peer[] = [
   { name: CALLBACK, command: () => deno("callback.ts") },
   { name: ITERATOR, command: () => deno("iterator.ts") },
   {
-    name: "LEV_OPT_DEFERRED_ACCEPT",
+    name: "listen, LEV_OPT_DEFERRED_ACCEPT",
     command: () => deno("option.ts", "deferred"),
   },
-  { name: "idleTimeout", command: () => deno("option.ts", "idleTimeout") },
   {
-    name: "maxConnectionsPerPeer",
+    name: "listen, idleTimeout",
+    command: () => deno("option.ts", "idleTimeout"),
+  },
+  {
+    name: "listen, maxConnectionsPerPeer",
     command: () => deno("option.ts", "maxConnectionsPerPeer"),
   },
-  { name: "admit", command: () => deno("option.ts", "admit") },
+  { name: "listen, admit", command: () => deno("option.ts", "admit") },
   { name: "node:net in Deno", command: () => deno("node_net.mjs") },
   {
     name: "net.Server in Node",
@@ -108,13 +111,16 @@ export async function ready(wanted: readonly Peer[]): Promise<ReadyPeer[]> {
 /** Peers whose clients begin with a PROXY header, which the bare loop takes for a message. */
 export const behindProxy: readonly ReadyPeer[] = [
   { name: BARE, command: deno("bare.ts") },
-  { name: "proxyProtocol", command: deno("option.ts", "proxyProtocol") },
+  {
+    name: "listen, proxyProtocol",
+    command: deno("option.ts", "proxyProtocol"),
+  },
 ];
 
 /** Peers whose handlers use `readable` and `writable`. */
 export const throughStreams: readonly ReadyPeer[] = [
   { name: BARE, command: deno("streams.ts", "bare") },
-  { name: "idleTimeout", command: deno("streams.ts", "idleTimeout") },
+  { name: "listen, idleTimeout", command: deno("streams.ts", "idleTimeout") },
 ];
 
 const heap = (mode: string): string[] => {

@@ -1,5 +1,7 @@
 /** What the bench says about itself. */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { chart } from "../../bench/chart.ts";
+import { summarise } from "../../bench/summary.ts";
 import { Program } from "../helpers/faults.ts";
 
 /** Runs a program of the bench to its end. */
@@ -45,4 +47,23 @@ Deno.test({
 Deno.test("survival: --help says how long it takes", async () => {
   const { stdout } = await runBench("survival.ts", "--help");
   assertStringIncludes(stdout, "Takes about five minutes.");
+});
+
+Deno.test("chart() draws each bar by the number beside it, with its name whole", () => {
+  const rounds = { a: [{ ms: 10 }, { ms: 100 }], b: [{ ms: 30 }, { ms: 100 }] };
+  const svg = chart({
+    title: "wait",
+    columns: { ms: 0 },
+    rows: (["a", "b"] as const).map((name) => ({
+      name: `listen, ${name} & SO_REUSEPORT`,
+      baseline: "listen, a & SO_REUSEPORT",
+      figures: { ms: summarise("ms", rounds[name], rounds.a) },
+    })),
+  });
+  // b has 65 ms and a has 55 ms, but the median of the rounds' ratios is 2.
+  const bars = [...svg.matchAll(/class="bar ours" d="M([\d.]+) \d+H([\d.]+)/g)];
+  const [a, b] = bars.map(([, start, end]) => Number(end) - Number(start));
+  assertEquals(Number((b! / a!).toFixed(2)), 2);
+  assertStringIncludes(svg, ">×2.00</text>");
+  assertStringIncludes(svg, ">listen, b &amp; SO_REUSEPORT</text>");
 });
