@@ -3,8 +3,8 @@
  * made in five ways, each of them a fresh process, each cell measured.
  *
  * ```sh
- * deno task survival                           # prints the table
- * deno task survival --write README.md --save  # also keeps it there, and in survival.md
+ * deno task survival         # prints the table
+ * deno task survival --save  # also writes it to docs/survival.md
  * ```
  *
  * Linux only: what a server burns and holds is read from /proc.
@@ -39,14 +39,12 @@ Runs each fault against each kind of server and prints what became of it.
 ${ESTIMATE}
 
 Options:
-  --only TEXT   Only the faults that have this in their title; nothing is kept then
-  --write FILE  Put the table, without the figures, between <!-- survival --> and
-                <!-- /survival --> in this file
-  --save        Put it with its figures there in bench/survival.md
-  --help        Show this and exit`;
+  --only TEXT  Only the faults that have this in their title; nothing is saved then
+  --save       Write the table, and its figures, to docs/survival.md
+  --help       Show this and exit`;
 
 const SERVER = `${import.meta.dirname}/survival_server.mjs`;
-const RESULTS = `${import.meta.dirname}/survival.md`;
+const DOCUMENT = `${import.meta.dirname}/../docs/survival.md`;
 
 interface Kind {
   title: string;
@@ -269,7 +267,7 @@ function legend(node = "v(none)"): string {
 async function main(): Promise<void> {
   const args = parseArgs(Deno.args, {
     boolean: ["help", "save"],
-    string: ["only", "write"],
+    string: ["only"],
     unknown: (arg) => {
       console.error(`Unknown option: ${arg}`);
       Deno.exit(1);
@@ -296,9 +294,9 @@ async function main(): Promise<void> {
     const figures = table(rows.map((row) => row.map(({ text }) => text)));
     const text = `${figures}\n\n${legend(node)}`;
     console.log(text);
-    if (args.only !== undefined) return;
-    if (args.write) await write(args.write, marks);
-    if (args.save) await write(RESULTS, text);
+    if (args.only !== undefined || !args.save) return;
+    await write(DOCUMENT, "survival", marks);
+    await write(DOCUMENT, "figures", text);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -88,17 +88,17 @@ export const FAULTS_TO_RUN: Fault[] = [
     },
   },
   {
-    title: "A served client resets, its handler awaited",
+    title: "A client resets; its handler is awaited",
     mode: "awaited",
     run: resetMidTransfer,
   },
   {
-    title: "A served client resets, its handler awaited by nobody",
+    title: "A client resets; nothing awaits its handler",
     mode: "unawaited",
     run: resetMidTransfer,
   },
   {
-    title: "100 clients reset during a transfer",
+    title: "100 clients reset while they transfer data",
     async run(port) {
       for (let i = 0; i < 100; i++) await resetMidTransfer(port);
     },
@@ -142,7 +142,7 @@ export const FAULTS_TO_RUN: Fault[] = [
       withClients(port, 1, ([client]) => neverRead(client!, server)),
   },
   {
-    title: "As many that stop in the PROXY header",
+    title: "As many clients that stop in the PROXY header",
     mode: "proxy",
     run: (port, server) =>
       withClients(port, LIMIT, async (clients) => {

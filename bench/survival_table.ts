@@ -12,16 +12,21 @@ export function table(rows: string[][]): string {
   return [lines[0], rule, ...lines.slice(1)].join("\n");
 }
 
-/** Puts the text between the markers of a file. */
-export async function write(file: string, text: string): Promise<void> {
+/** Puts a text between `<!-- name -->` and `<!-- /name -->` in a file. */
+export async function write(
+  file: string,
+  name: string,
+  text: string,
+): Promise<void> {
   const before = await Deno.readTextFile(file);
-  const between = /(<!-- survival -->\n)[^]*?(<!-- \/survival -->)/;
-  if (!between.test(before)) {
-    throw new Error(`There are no <!-- survival --> markers in ${file}`);
+  const [start, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const [head, rest] = before.split(start);
+  const [old, tail] = rest?.split(end) ?? [];
+  if (old === undefined || tail === undefined) {
+    throw new Error(`There is no ${start} with its end in ${file}`);
   }
-  const after = before.replace(
-    between,
-    (_, start, end) => `${start}\n${text}\n\n${end}`,
+  await Deno.writeTextFile(
+    file,
+    `${head}${start}\n\n${text}\n\n${end}${tail}`,
   );
-  await Deno.writeTextFile(file, after);
 }

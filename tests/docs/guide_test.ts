@@ -10,11 +10,13 @@ const ROOT = new URL("../..", import.meta.url);
 const DOCUMENTS = [
   "README.md",
   "CONTRIBUTING.md",
+  "docs/cost.md",
   "docs/guide.md",
   "docs/libevent.md",
+  "docs/limitations.md",
   "docs/recipes.md",
+  "docs/survival.md",
   "bench/README.md",
-  "bench/survival.md",
 ];
 
 const read = (path: string) => Deno.readTextFile(new URL(path, ROOT));

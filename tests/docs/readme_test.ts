@@ -15,8 +15,7 @@ import {
 } from "../helpers/clients.ts";
 import { Process } from "../helpers/example_process.ts";
 import { missing } from "../helpers/missing.ts";
-import { serveRegistry } from "../helpers/registry.ts";
-import { LONG } from "../helpers/size.ts";
+import { exports, name, serveRegistry, version } from "../helpers/registry.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
 
 const ROOT = new URL("../..", import.meta.url);
@@ -28,8 +27,13 @@ function blocks(language: string): string[] {
     .map((rest) => rest.slice(0, rest.indexOf("```")));
 }
 
+/** How a program imports this version, and later ones that are compatible. */
+const JSR = `jsr:${name}@^${version.split(".").slice(0, 2).join(".")}`;
+
 const programs = blocks("ts");
-const [add, commands, ...others] = blocks("sh").map((block) => block.trim());
+const [add, commands, offline, ...others] = blocks("sh").map((block) =>
+  block.trim()
+);
 const [echo, test] = commands!.split("\n");
 
 /** Waits until somebody listens. */
@@ -107,8 +111,17 @@ Deno.test(
   },
 );
 
-Deno.test("README: one client at a time, and the second is answered when the first ends", async () => {
-  await using program = await start(programs[1]!);
+/** Starts the second program with other numbers, so that they can be seen at work. */
+function startLimited(numbers: Record<string, string>) {
+  const program = Object.entries(numbers).reduce(
+    (text, [old, now]) => text.replace(old, now),
+    programs[1]!,
+  );
+  return start(program);
+}
+
+Deno.test("README: a client over the limit is served when another one ends", async () => {
+  await using program = await startLimited({ "1000": "1" });
   const first = await connect(program);
   await first.write(new Uint8Array(1));
   await first.read(new Uint8Array(1));
@@ -117,44 +130,34 @@ Deno.test("README: one client at a time, and the second is answered when the fir
   assertEquals(await second, "hello");
 });
 
-Deno.test("README: a pause, and nobody is refused", async () => {
-  const tour = programs[2]!;
-  await using program = await start(LONG ? tour : tour.replace("3000", "300"));
-  assertStringIncludes(await program.server.line(), 'state: "paused"');
-  const waiting = connect(program).then(readAll);
-  assertStringIncludes(await program.server.line(), 'state: "listening"');
-  assertEquals(await waiting, "hello\n");
+Deno.test("README: a client that sends nothing is disconnected", async () => {
+  await using program = await startLimited({ "60_000": "300" });
+  assertEquals(await readAll(await connect(program)), "");
 });
 
-Deno.test(
-  "README: an end that waits for who is served",
-  { ignore },
-  async () => {
-    await using program = await start(programs[3]!);
-    const conn = await connect(program);
-    await conn.write(new TextEncoder().encode("hello"));
-    await conn.read(new Uint8Array(5));
-    program.server.kill("SIGINT");
-    for (;;) {
-      await turns(); // faster, and it would serve the next before it ends
-      const other = await connect(program).catch(() => {});
-      if (!other) break;
-      other.close();
-    }
-    conn.close();
-    assertMatch(
-      await program.server.line(),
-      /^{ completed: \d+, aborted: 0 }$/,
-    );
-    assertEquals((await program.server.output()).code, 0);
-  },
-);
-
-Deno.test("README: the programs of the tour are ten lines at most", () => {
-  assertEquals(programs.length, 4);
-  for (const program of programs) {
-    assert(program.trim().split("\n").length <= 10, program);
+Deno.test("README: Ctrl-C waits for the connections", { ignore }, async () => {
+  await using program = await startLimited({});
+  const conn = await connect(program);
+  await conn.write(new TextEncoder().encode("hello"));
+  await conn.read(new Uint8Array(5));
+  program.server.kill("SIGINT");
+  for (;;) {
+    await turns(); // faster, and it would serve the next before it ends
+    const other = await connect(program).catch(() => {});
+    if (!other) break;
+    other.close();
   }
+  conn.close();
+  assertMatch(
+    await program.server.line(),
+    /^{ completed: \d+, aborted: 0 }$/,
+  );
+  assertEquals((await program.server.output()).code, 0);
+});
+
+Deno.test("README: there are two programs, and the longer one has ten lines", () => {
+  assertEquals(programs.length, 2);
+  assertGreater(11, programs[1]!.trim().split("\n").length);
 });
 
 Deno.test("README: the echo server starts", {
@@ -205,6 +208,46 @@ Deno.test("README: deno add adds the package", async () => {
   await Deno.remove(cwd, { recursive: true });
 });
 
+Deno.test("README: deno doc prints the reference", async () => {
+  const [, command] = /`deno (doc \S+)`/.exec(README)!;
+  await using registry = await serveRegistry();
+  await using dir = new TempDir();
+  const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: command!.split(" "),
+    env: { JSR_URL: registry.url, DENO_DIR: dir.path, NO_COLOR: "1" },
+  }).output();
+  assertEquals(code, 0);
+  assertStringIncludes(new TextDecoder().decode(stdout), "class ConnListener");
+});
+
+Deno.test("README: a program runs in a clone where JSR cannot be reached", async () => {
+  await using dir = new TempDir();
+  const port = freePort();
+  const file = `${dir.path}/server.ts`;
+  await Deno.writeTextFile(file, programs[0]!.replace("9876", `${port}`));
+  const [, ...args] = offline!.split(" ");
+  assertEquals(args.pop(), "server.ts");
+  await using _server = new Process(
+    Deno.execPath(),
+    [...args, "--no-prompt", file],
+    { JSR_URL: "http://127.0.0.1:1/", DENO_DIR: `${dir.path}/cache` },
+  );
+  const addr = { transport: "tcp" as const, hostname: "127.0.0.1", port };
+  await listening(addr);
+  assertEquals(await hello({ addr }), "hello");
+});
+
+Deno.test("the import map of offline/ has every entry point, by its name and from JSR", async () => {
+  const url = new URL("offline/import_map.json", ROOT);
+  const { imports } = JSON.parse(await Deno.readTextFile(url));
+  for (const [entry, file] of Object.entries(exports)) {
+    for (const specifier of [name, `jsr:${name}`, JSR]) {
+      const mapped = imports[specifier + entry.slice(1)];
+      assertEquals(mapped, `../${(file as string).slice(2)}`);
+    }
+  }
+});
+
 Deno.test("README: there is no block that nobody runs", () => {
   assertEquals(others, []);
   const languages = README.matchAll(/^```(\S.*)$/gm).map(([, language]) =>
@@ -213,7 +256,14 @@ Deno.test("README: there is no block that nobody runs", () => {
   assertEquals(new Set(languages), new Set(["ts", "sh"]));
 });
 
-Deno.test("README: it takes 700 words at most to the first table", () => {
-  const words = README.slice(0, README.indexOf("\n| ")).split(/\s+/).length;
-  assertGreater(701, words);
+Deno.test("README: it has 120 lines at most", () => {
+  assertGreater(121, README.trimEnd().split("\n").length);
+});
+
+Deno.test("README: it names the version that is published", () => {
+  const versions = [...README.matchAll(/jsr:@evconn\/listener(\S*?)["`\s]/g)];
+  assertGreater(versions.length, 3);
+  for (const [, written] of versions) {
+    assertEquals(`jsr:${name}${written}`, JSR);
+  }
 });
