@@ -1,9 +1,10 @@
 /**
  * The connection listener: {@linkcode listen}, {@linkcode listenTls} and the
- * {@linkcode ConnListener} that both of them make.
+ * {@linkcode ConnListener} that both of them return.
  *
- * Its verbs are here. When a connection is accepted is in `internal/accept/acceptor.ts`,
- * what becomes of it in `internal/service.ts`, and how all ends in `internal/ending.ts`.
+ * This file has its methods. `internal/accept/acceptor.ts` decides when a connection is
+ * accepted, `internal/service.ts` what happens to it, and `internal/ending.ts` how the
+ * listener ends.
  *
  * @module
  */
@@ -62,19 +63,20 @@ export { proxyHeader } from "./internal/proxy/on_conn.ts";
 type AnyCallback<C extends Deno.Conn> = ConnectionCallback<C, any>;
 
 /**
- * A `Deno.Listener` that no client can end, with a few more verbs.
+ * A `Deno.Listener` that no client can stop, and that can be paused, limited and shut
+ * down gracefully.
  *
- * {@linkcode listen} and {@linkcode listenTls} make one; the constructor makes
- * one around a `Deno.Listener` that you already have. Take its connections with a
- * callback, with `for await`, or with `accept()`. After its end every method does
- * nothing, except `accept()`, which rejects (`struct evconnlistener`).
+ * {@linkcode listen} and {@linkcode listenTls} return one. The constructor makes one from
+ * a `Deno.Listener` that you already have. Take the connections with a callback, with
+ * `for await`, or with `accept()`. After the listener has ended, every method does
+ * nothing, except `accept()`, which rejects.
  *
- * @typeParam C The connection's type, which follows the transport.
- * @typeParam A The address's type, which follows the connection's.
- * @typeParam D The type of the data that the constructor gives to its callback.
+ * @typeParam C The type of the connections: `Deno.TcpConn`, `Deno.TlsConn`, …
+ * @typeParam A The type of the addresses, which follows from the connections.
+ * @typeParam D The type of the data that the constructor gets for its callback.
  * @category Listening
  *
- * @example Around a listener that is there already
+ * @example From a listener that you already have
  * ```ts
  * import { ConnListener } from "@evconn/listener";
  * import { assertEquals } from "@std/assert";
@@ -106,14 +108,14 @@ export class ConnListener<
   #shown: Deno.Listener;
 
   /**
-   * Makes a listener around a socket that is listening already. Flags that are
-   * about making the socket have no effect on it (`evconnlistener_new`).
+   * Makes a listener from a socket that is listening already. Flags that describe how to
+   * open a socket have no effect.
    *
-   * @param socket What to accept from. It is the listener's from now on.
+   * @param socket The socket to accept from. Only the listener may use it from now on.
    * @param options The listener's options.
-   * @param callback Called for each connection. Without one, nothing is accepted
-   * until there is one, or until somebody iterates or calls `accept()`.
-   * @throws {TypeError} If the socket, an option or the callback is of a wrong
+   * @param callback Called for each connection. Without a callback, the listener accepts
+   * nothing until you set one, call `accept()`, or start a loop.
+   * @throws {TypeError} If the socket, an option or the callback has a wrong
    * type, or with `LEV_OPT_DEFERRED_ACCEPT`, which is for `listen()` only.
    * @throws {RangeError} If a number is out of range: `flags` has unknown bits, a limit is
    * neither a positive integer nor `Infinity`, or a timeout is not above 0.
@@ -126,12 +128,12 @@ export class ConnListener<
     callback?: ConnectionCallback<C> | null,
   );
   /**
-   * The same with data for the callback (`evconnlistener_new`).
+   * Makes a listener from a socket, with data for the callback.
    *
-   * @param socket What to accept from. It is the listener's from now on.
+   * @param socket The socket to accept from. Only the listener may use it from now on.
    * @param options The listener's options.
    * @param callback Called for each connection.
-   * @param data Given to the callback and to the accept error hook.
+   * @param data The callback's third argument; see {@linkcode CallbackData}.
    */
   constructor(
     socket: Deno.Listener<C, A>,
@@ -172,28 +174,25 @@ export class ConnListener<
   }
 
   /**
-   * What is listened on (`evconnlistener_get_fd`). After `detach()`, or `free()`
-   * without `LEV_OPT_CLOSE_ON_FREE`, what goes on listening.
+   * The listening socket. After `detach()`, or `free()` without `LEV_OPT_CLOSE_ON_FREE`,
+   * the listener that `detach()` returns.
    */
   get socket(): Deno.Listener<C, A> {
     return this.#shown as Deno.Listener<C, A>;
   }
 
-  /**
-   * The address that is listened on. With port 0 it has the port that the system
-   * has picked.
-   */
+  /** The address of the socket. If you asked for port 0, it has the actual port. */
   get addr(): A {
     return this.#socket.addr as A;
   }
 
   /**
-   * Where the listener is in its life:
+   * The state of the listener:
    *
-   * - `"listening"`: it accepts connections when somebody wants them;
-   * - `"paused"`: by `pause()` or `LEV_OPT_DISABLED`;
+   * - `"listening"`: it accepts connections for its callback, a loop or `accept()`;
+   * - `"paused"`: after `pause()`, or with `LEV_OPT_DISABLED`;
    * - `"draining"`: from `shutdown()` until the last active connection has ended;
-   * - `"closed"`: after `close()`, `detach()` or a finished `shutdown()`.
+   * - `"closed"`: after `close()` or `detach()`, and when `shutdown()` is done.
    */
   get state(): "listening" | "paused" | "draining" | "closed" {
     if (this.#ending.isDraining) return "draining";
@@ -202,21 +201,26 @@ export class ConnListener<
   }
 
   /**
-   * Why nothing is accepted now, in the order in which the reasons began:
-   * `"paused"` by `pause()`, `"full"` by `maxConnections`, `"backoff"` after a failed
-   * accept, and those of `hold()`. Accepting goes on when none is left.
+   * The reasons why nothing is accepted now, oldest first. Accepting resumes when the
+   * list is empty. The reasons are:
+   *
+   * - `"paused"`: `pause()` was called;
+   * - `"full"`: `maxConnections` is reached;
+   * - `"backoff"`: an accept has failed, and will be tried again;
+   * - `"balance"`: another worker of the same service has fewer connections;
+   * - the reasons that your program gives to `hold()`.
    */
   get holds(): readonly string[] {
     return this.#acceptor.holds.list;
   }
 
-  /** What the listener has counted, and what it has now: a snapshot. */
+  /** A snapshot of the listener's counters. */
   get stats(): ListenerStats {
     return this.#service.stats;
   }
 
   /**
-   * Aborted when closing or draining begins, so that callbacks can end in time.
+   * Aborted when `shutdown()` or `close()` begins, so that callbacks can finish.
    *
    * @example A callback that ends when the listener does
    * ```ts
@@ -234,16 +238,17 @@ export class ConnListener<
   }
 
   /**
-   * Resolves at the listener's end: closed or detached, the address free, and no
-   * callback running. Never rejects.
+   * Resolves when the listener has ended: it is closed or detached, its address can be
+   * used again, and no callback is running. Never rejects.
    */
   get finished(): Promise<void> {
     return this.#ending.finished;
   }
 
   /**
-   * The most connections at a time, as in {@linkcode ListenerOptions}. May be
-   * changed at any time; a lower limit closes nothing, it lets them end.
+   * The highest number of connections at a time: the option `maxConnections` of
+   * {@linkcode ListenerOptions}. Can be changed at any time. A lower limit closes no
+   * connection.
    *
    * @throws {TypeError} When set to anything but a number.
    * @throws {RangeError} When set to a number that is neither a positive integer
@@ -259,9 +264,9 @@ export class ConnListener<
   }
 
   /**
-   * The most connections of one client address at a time, as in
-   * {@linkcode ListenerOptions}. May be changed at any time; a lower limit closes
-   * nothing, it lets them end.
+   * The highest number of connections of one client at a time: the option
+   * `maxConnectionsPerPeer` of {@linkcode ListenerOptions}. Can be changed at any time. A
+   * lower limit closes no connection.
    *
    * @throws {TypeError} When set to anything but a number, or with a Unix socket.
    * @throws {RangeError} When set to a number that is neither a positive integer
@@ -278,12 +283,11 @@ export class ConnListener<
   }
 
   /**
-   * The connections that are being served: those whose callback's promise is pending,
-   * in the order in which they came. Each iteration sees those that are there; whoever
-   * ends meanwhile is left out. Closing one is the way to send a client away, and no
-   * error of its callback.
+   * The active connections, oldest first: those whose callback's promise is pending. A
+   * loop over them skips connections that end meanwhile. To disconnect a client, close
+   * its connection. Its callback may then reject; that is not reported as an error.
    *
-   * @example Sending a client away
+   * @example Disconnecting a client
    * ```ts
    * import { listen } from "@evconn/listener";
    * import { assertEquals } from "@std/assert";
@@ -312,18 +316,17 @@ export class ConnListener<
   }
 
   /**
-   * Sets the callback and its data together, or takes them away. Connections that
-   * are parked or in the kernel's queue go to the new callback
-   * (`evconnlistener_set_cb`).
+   * Replaces the callback and its data, or removes them. Connections that wait in the
+   * kernel's queue go to the new callback. Active connections keep the old one.
    *
    * @typeParam D The type of `data`.
-   * @param callback Called for each connection from now on; `null` leaves
-   * connections waiting.
-   * @param data Given to the callback and to the accept error hook.
+   * @param callback Called for each connection from now on. With `null`, connections
+   * wait in the kernel's queue.
+   * @param data The callback's third argument; see {@linkcode CallbackData}.
    * @throws {TypeError} If `callback` is neither a function nor `null`, or if an
-   * `accept()` is waiting.
+   * `accept()` is pending.
    *
-   * @example A new callback while the service runs
+   * @example Replacing the callback of a running server
    * ```ts
    * import { listen } from "@evconn/listener";
    * import { assertEquals } from "@std/assert";
@@ -347,11 +350,11 @@ export class ConnListener<
   }
 
   /**
-   * Sets the hook that is told of failures to accept, or takes it away
-   * (`evconnlistener_set_error_cb`).
+   * Replaces the callback for failed accepts, or removes it: the option `onAcceptError`
+   * of {@linkcode ListenerOptions}.
    *
-   * @param callback Told of failures from now on; with `null`, each episode of
-   * failures is one `console.warn`.
+   * @param callback Called for each failed accept from now on. With `null`, the first
+   * failure in a row is printed with `console.warn`.
    * @throws {TypeError} If `callback` is neither a function nor `null`.
    */
   // deno-lint-ignore no-explicit-any
@@ -361,13 +364,13 @@ export class ConnListener<
   }
 
   /**
-   * Takes the next connection. Calls that wait at the same time are served in
-   * order.
+   * Waits for the next connection. Several calls may be pending at the same time; they
+   * get connections in the order of the calls.
    *
-   * @returns The connection. It is yours to close.
+   * @returns The connection. You close it, and the listener does not count it as active.
    * @throws {TypeError} If a callback is set: it gets every connection.
-   * @throws {Deno.errors.BadResource} If the listener is, or comes to, its end. Its
-   * address can be listened on again then.
+   * @throws {Deno.errors.BadResource} If the listener has ended, or when it ends. Then
+   * its address can be used again.
    *
    * @example Usage
    * ```ts
@@ -390,14 +393,15 @@ export class ConnListener<
   }
 
   /**
-   * Iterates over the connections until the listener's end. What the loop has
-   * not asked for waits in the kernel's queue. Leaving the loop closes the
-   * listener, as with `Deno.listen`.
+   * Iterates over the connections until the listener ends. While the loop is busy,
+   * clients wait in the kernel's queue. Leaving the loop closes the listener, as with
+   * `Deno.listen`.
    *
-   * No client can end the loop. What you do with the connections is your own: a
-   * handler that nobody awaits can still end the process.
+   * No client can end the loop. But if the loop starts a handler and does not await it,
+   * an error in that handler still ends the process.
    *
-   * @returns An iterator. Its connections are yours to close.
+   * @returns An iterator. You close its connections, and the listener does not count them
+   * as active.
    *
    * @example Usage
    * ```ts
@@ -439,11 +443,10 @@ export class ConnListener<
 
   /**
    * Stops accepting. The socket stays open, and clients that connect wait in the
-   * kernel's queue. While it is paused, the listener does not keep the process
-   * alive (`evconnlistener_disable`).
+   * kernel's queue. While it is paused, the listener does not keep the process alive.
    *
-   * Deno cannot cancel an accept: one connection that comes after this may be
-   * accepted already. It is parked, and delivered first.
+   * Deno cannot cancel an accept. So one more connection may be accepted after `pause()`.
+   * The listener keeps it, and delivers it first after `resume()`.
    *
    * @example Usage
    * ```ts
@@ -461,25 +464,27 @@ export class ConnListener<
   }
 
   /**
-   * Goes on accepting after `pause()`. What is parked or queued is delivered
-   * after it returns, never from inside it (`evconnlistener_enable`).
+   * Accepts again after `pause()`. Connections that have waited are delivered after this
+   * method has returned.
    */
   resume(): void {
     this.#acceptor.release(PAUSED);
   }
 
   /**
-   * Stops accepting for a reason of your own, until what this gives is disposed of. As
-   * with `pause()`, clients wait in the kernel's queue. Reasons are independent: accepting
-   * goes on when none is left, so two parts of a program never undo each other's. A reason
-   * that is held twice is listed once, and ends with the last.
+   * Stops accepting for a reason that you name, until you dispose of the returned object.
+   * As with `pause()`, clients wait in the kernel's queue.
    *
-   * @param reason What `holds` is to list.
-   * @returns What ends the hold. Disposing of it again does nothing.
-   * @throws {TypeError} If the reason is empty, no string, or one of the listener's own:
-   * `"paused"`, `"full"` and `"backoff"`.
+   * Reasons are independent of each other: accepting resumes when none is left. So two
+   * parts of a program can pause the same listener. A reason that is held twice is listed
+   * once in `holds`, and ends when both objects are disposed of.
    *
-   * @example While a database is away
+   * @param reason The text that `holds` lists.
+   * @returns An object that ends the hold. Disposing of it again does nothing.
+   * @throws {TypeError} If the reason is empty, not a string, or one that the listener
+   * uses itself: `"paused"`, `"full"` and `"backoff"`.
+   *
+   * @example While the database is not available
    * ```ts
    * import { listen } from "@evconn/listener";
    * import { assertEquals } from "@std/assert";
@@ -497,29 +502,24 @@ export class ConnListener<
     return this.#acceptor.holdOnce(reason);
   }
 
-  /**
-   * Makes the listener keep the process alive while it accepts, as it does by
-   * default.
-   */
+  /** Lets the listener keep the process alive while it accepts. This is the default. */
   ref(): void {
     this.#acceptor.isRefed = true;
   }
 
   /**
-   * Lets the process end although the listener accepts. On a TLS listener, Deno
-   * cannot do it for an accept that is in flight.
+   * Lets the process end while the listener accepts. With TLS, this has no effect on an
+   * accept that is pending.
    */
   unref(): void {
     this.#acceptor.isRefed = false;
   }
 
   /**
-   * Closes the socket. Nothing is delivered any more, a parked connection is
-   * closed, iterations end and waiting `accept()` calls reject. Connections that
-   * are being served are left alone.
+   * Closes the socket. Connections that were not delivered yet are closed, loops end, and
+   * pending `accept()` calls reject. Active connections go on.
    *
-   * @returns A promise that resolves when the address can be listened on again.
-   * Never rejects.
+   * @returns A promise that resolves when the address can be used again. Never rejects.
    *
    * @example Usage
    * ```ts
@@ -536,17 +536,17 @@ export class ConnListener<
   }
 
   /**
-   * Closes the listener with care: delivers the connections that wait in the
-   * kernel's queue, closes the socket, and waits for the active connections.
-   * Meanwhile `state` is `"draining"`, and `signal` is aborted.
+   * Shuts down gracefully: delivers the connections that wait in the kernel's queue,
+   * closes the socket, and waits for the active connections. Meanwhile `state` is
+   * `"draining"`, and `signal` is aborted.
    *
-   * The socket is closed as soon as the queue is empty. A client that connects just
-   * then can still be reset. A second call joins the first, and may shorten the wait.
-   * Connections in a TLS handshake are cut off, but Deno keeps their file descriptors
-   * until their clients leave.
+   * The socket is closed as soon as the queue is empty. A client that connects at that
+   * moment can still be reset. A second call returns the result of the first, and can
+   * shorten its timeout. Connections in a TLS handshake are closed, but Deno keeps their
+   * file descriptors until their clients leave.
    *
-   * @param options How long to wait, and whether to drain the queue.
-   * @returns How many connections completed, and how many were cut off.
+   * @param options How long to wait, and whether to serve the queue first.
+   * @returns How many connections completed, and how many were closed at the timeout.
    * @throws {TypeError} If `timeout` is not a number.
    * @throws {RangeError} If `timeout` is negative, NaN, or above 2³¹ - 1 and not
    * `Infinity`.
@@ -573,10 +573,11 @@ export class ConnListener<
   }
 
   /**
-   * Ends the listener and gives the socket back, still listening. What is parked
-   * or in flight is not lost: the returned listener yields it first.
+   * Ends the listener without closing its socket. Connections that were accepted but not
+   * delivered are not lost: the returned listener's `accept()` gives them first. Active
+   * connections go on.
    *
-   * @returns A listener on the same socket.
+   * @returns A `Deno.Listener` on the same socket, still listening.
    *
    * @example Usage
    * ```ts
@@ -597,21 +598,21 @@ export class ConnListener<
   }
 
   /**
-   * Frees the listener: with `LEV_OPT_CLOSE_ON_FREE` that is `close()`, without it
-   * `detach()`, and `socket` goes on listening (`evconnlistener_free`).
+   * Ends the listener: with the flag `LEV_OPT_CLOSE_ON_FREE` like `close()`, without it
+   * like `detach()`; `socket` is then the listener that `detach()` returns.
    */
   free(): void {
     if (this.flags & LEV_OPT_CLOSE_ON_FREE) this.close();
     else this.detach();
   }
 
-  /** `close()`, for `using`. */
+  /** Calls `close()`, for `using`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
   /**
-   * `shutdown()`, for `await using`.
+   * Calls `shutdown()`, for `await using`.
    *
    * @returns A promise that resolves when the last connection has ended.
    */
@@ -638,73 +639,34 @@ export class ConnListener<
 }
 
 /**
- * Listens on a Unix socket. Closing it removes its file (since Deno 2.6.7), unless
- * somebody else has put a file in its place; `AddrInUse` says what to do about one that was left behind.
+ * Listens on a TCP port, like `Deno.listen`, but no client can stop it.
+ *
+ * With a callback that returns a promise, no client can crash the process or stop the
+ * service. With `for await` or `accept()`, no client can stop the accepting.
+ *
+ * The options are those of `Deno.listen` and {@linkcode ListenerOptions}:
+ *
+ * - `port`: with 0, the system chooses a port, which `addr` has;
+ * - `hostname`: the address to listen on, `"0.0.0.0"` by default;
+ * - `tcpBacklog`: how many connections may wait in the kernel's queue, 4096 by default,
+ *   and if it is negative. The system may allow fewer: on Linux `net.core.somaxconn`, on
+ *   macOS 128;
+ * - `reusePort`: the same as the flag `LEV_OPT_REUSEABLE_PORT`.
  *
  * @typeParam D The type of `data`.
  * @param options Where to listen, and the listener's options.
- * @param callback Called for each connection.
- * @param data Given to the callback and to the accept error hook.
- * @returns A listener, already listening.
- * @throws {Deno.errors.AddrInUse} If there is a file at the path already.
- * @category Listening
- */
-export function listen<D = undefined>(
-  options:
-    & Deno.UnixListenOptions
-    & { transport: "unix" }
-    & ListenerOptions<Deno.UnixConn>,
-  callback?: ConnectionCallback<Deno.UnixConn, D> | null,
-  ...data: CallbackData<D>
-): ConnListener<Deno.UnixConn, Deno.UnixAddr>;
-/**
- * Listens on a VSOCK socket. Without `--unstable-vsock` Deno ends the process here,
- * and nothing tells beforehand whether that flag was given.
- *
- * @typeParam D The type of `data`.
- * @param options Where to listen, and the listener's options.
- * @param callback Called for each connection.
- * @param data Given to the callback and to the accept error hook.
- * @returns A listener, already listening.
- * @category Listening
- */
-export function listen<D = undefined>(
-  options:
-    & Deno.VsockListenOptions
-    & { transport: "vsock" }
-    & ListenerOptions<Deno.VsockConn>,
-  callback?: ConnectionCallback<Deno.VsockConn, D> | null,
-  ...data: CallbackData<D>
-): ConnListener<Deno.VsockConn, Deno.VsockAddr>;
-/**
- * Listens on a TCP port, as `Deno.listen` does, and goes on whatever clients do. Takes
- * {@linkcode ListenerOptions} and the options of `Deno.listen`:
- *
- * - `port`: with 0, the system picks one, which `addr` tells;
- * - `hostname`: the address to listen on, `"0.0.0.0"` if not given;
- * - `tcpBacklog`: how many connections may wait in the kernel's queue, 4096 if not given
- *   or negative. Linux allows `net.core.somaxconn` at most;
- * - `reusePort`: as `LEV_OPT_REUSEABLE_PORT`.
- *
- * Deno's own errors, such as `AddrInUse`, pass through (`evconnlistener_new_bind`).
- *
- * With a callback that returns its promise, no client can end the process or stop
- * the service. With `for await` or `accept()`, no client can end the accepting.
- *
- * @typeParam D The type of `data`.
- * @param options Where to listen, and the listener's options.
- * @param callback Called for each connection. Without one, nothing is accepted
- * until there is one, or until somebody iterates or calls `accept()`.
- * @param data Given to the callback and to the accept error hook.
- * @returns A listener, already listening.
- * @throws {TypeError} If an option or the callback is of a wrong type, if flags
+ * @param callback Called for each connection. Without a callback, the listener accepts
+ * nothing until you set one, call `accept()`, or start a loop.
+ * @param data The callback's third argument; see {@linkcode CallbackData}.
+ * @returns The listener, already listening.
+ * @throws {TypeError} If an option or the callback has a wrong type, if flags
  * exclude each other, or if a flag of TCP is set for another transport.
  * @throws {RangeError} If a number is out of range: `flags` has unknown bits, a limit is
  * neither a positive integer nor `Infinity`, a timeout is not above 0, or `tcpBacklog` is
- * 0 or no integer.
- * @throws {Deno.errors.AddrInUse} If somebody listens there already.
+ * 0 or not an integer.
+ * @throws {Deno.errors.AddrInUse} If the address is in use.
  * @throws {Deno.errors.NotCapable} Without `--allow-net`.
- * @throws {Deno.errors.NotSupported} If Deno cannot do what a flag asks for:
+ * @throws {Deno.errors.NotSupported} If Deno cannot do what a flag asks for;
  * `explainFlags()` says why.
  * @category Listening
  *
@@ -741,6 +703,61 @@ export function listen<D = undefined>(
   callback?: ConnectionCallback<Deno.TcpConn, D> | null,
   ...data: CallbackData<D>
 ): ConnListener<Deno.TcpConn>;
+/**
+ * Listens on a Unix socket. Closing the listener removes the socket's file (since Deno
+ * 2.6.7), unless another program has put a file in its place.
+ *
+ * @typeParam D The type of `data`.
+ * @param options Where to listen, and the listener's options.
+ * @param callback Called for each connection.
+ * @param data The callback's third argument; see {@linkcode CallbackData}.
+ * @returns The listener, already listening.
+ * @throws {Deno.errors.AddrInUse} If there is a file at the path already. The message says
+ * what to do about a file that was left behind.
+ * @category Listening
+ *
+ * @example Usage
+ * ```ts
+ * import { listen } from "@evconn/listener";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const path = `${await Deno.makeTempDir()}/hello.sock`;
+ * await using _listener = listen(
+ *   { transport: "unix", path },
+ *   (conn) => conn.write(new TextEncoder().encode("hello")),
+ * );
+ *
+ * using client = await Deno.connect({ transport: "unix", path });
+ * assertEquals(await new Response(client.readable).text(), "hello");
+ * ```
+ */
+export function listen<D = undefined>(
+  options:
+    & Deno.UnixListenOptions
+    & { transport: "unix" }
+    & ListenerOptions<Deno.UnixConn>,
+  callback?: ConnectionCallback<Deno.UnixConn, D> | null,
+  ...data: CallbackData<D>
+): ConnListener<Deno.UnixConn, Deno.UnixAddr>;
+/**
+ * Listens on a VSOCK socket. Without `--unstable-vsock`, Deno ends the process in this
+ * call, and a program cannot find out beforehand whether the flag was given.
+ *
+ * @typeParam D The type of `data`.
+ * @param options Where to listen, and the listener's options.
+ * @param callback Called for each connection.
+ * @param data The callback's third argument; see {@linkcode CallbackData}.
+ * @returns The listener, already listening.
+ * @category Listening
+ */
+export function listen<D = undefined>(
+  options:
+    & Deno.VsockListenOptions
+    & { transport: "vsock" }
+    & ListenerOptions<Deno.VsockConn>,
+  callback?: ConnectionCallback<Deno.VsockConn, D> | null,
+  ...data: CallbackData<D>
+): ConnListener<Deno.VsockConn, Deno.VsockAddr>;
 export function listen(
   // deno-lint-ignore no-explicit-any
   options: any,
@@ -758,20 +775,22 @@ export function listen(
 }
 
 /**
- * Listens with TLS, as `Deno.listenTls` does, and goes on whatever clients do. Takes
- * the options of `Deno.listenTls` and the listener's.
+ * Listens with TLS, like `Deno.listenTls`, but no client can stop it.
  *
- * The handshake takes place when the connection is first read or written, so a
- * client that never finishes it holds up nobody else. One that fails is counted in
- * `stats.aborted`, and is no error. Deno cannot close a connection in the middle of its
- * handshake: its file descriptor is free when the client leaves.
+ * The handshake begins when the connection is first read or written. So a slow client
+ * does not delay the others. If the handshake fails, the connection is closed, and counted
+ * in `stats.aborted`. Give the option `handshakeTimeout` to get connections only after
+ * their handshake, and to close those that take too long.
+ *
+ * Deno cannot close a connection during its handshake. Its file descriptor stays open
+ * until the client leaves.
  *
  * @typeParam D The type of `data`.
  * @param options Where to listen, the certificate and its key, and the
  * listener's options. `noDelay` and `keepAlive` are not available with TLS.
  * @param callback Called for each connection.
- * @param data Given to the callback and to the accept error hook.
- * @returns A listener, already listening.
+ * @param data The callback's third argument; see {@linkcode CallbackData}.
+ * @returns The listener, already listening.
  * @throws {TypeError} As {@linkcode listen}, and if there is no certificate or key.
  * @throws {RangeError} As {@linkcode listen}.
  * @throws {Deno.errors.NotSupported} As {@linkcode listen}, and if `noDelay` or

@@ -1,69 +1,71 @@
-/** What a listener tells a program: reasons, counts, results, headers. */
+/** What a listener gives to a program: reasons, counters, results, headers. */
 
 /**
- * Why a connection was turned away:
+ * Why a connection was rejected:
  *
- * - `"full"`: because of `maxConnections` with `overflow: "reject"`;
- * - `"peer"`: because of `maxConnectionsPerPeer`;
- * - `"not-admitted"`: `admit` did not say `true`;
- * - `"proxy-header"`: it did not come from a proxy that may send a PROXY header, or had
- *   no good one.
+ * - `"full"`: `maxConnections` was reached, with `overflow: "reject"`;
+ * - `"peer"`: `maxConnectionsPerPeer` was reached;
+ * - `"not-admitted"`: `admit` did not return `true`;
+ * - `"proxy-header"`: the PROXY header was missing or invalid, or `proxyProtocol` did not
+ *   allow the proxy.
  *
- * @category Hooks
+ * @category Callbacks
  */
 export type RejectReason = "full" | "peer" | "not-admitted" | "proxy-header";
 
 /**
- * What a listener has counted since it was made, and what it has now. All are
- * numbers of connections, except `acceptErrors`.
+ * The counters of a listener. `active`, `parked` and `waiting` say how many connections
+ * there are now; the others count from the start, and never go down.
  *
  * @category Listening
  */
 export interface ListenerStats {
-  /** Accepted from the kernel, whatever became of them. */
+  /** Connections that were accepted, whatever happened to them afterwards. */
   accepted: number;
-  /** Now active: the promise that their callback returned is pending. */
+  /** Connections that are active: the promise of their callback is pending. */
   active: number;
   /**
-   * Accepted during a pause, ready, and kept until accepting goes on: 1 at most, or more
-   * where connections wait until they are ready.
+   * Connections that were accepted and are ready, but not delivered, because the listener
+   * is paused or full. At most 1, or more with `LEV_OPT_DEFERRED_ACCEPT`,
+   * `proxyProtocol` or `handshakeTimeout`.
    */
   parked: number;
   /**
-   * Accepted and not ready yet: for a PROXY header, a first byte or a TLS handshake.
+   * Connections that were accepted and are not ready: their PROXY header, first byte or
+   * TLS handshake is missing.
    */
   waiting: number;
-  /** Turned away, for a {@linkcode RejectReason}. */
+  /** Connections that were rejected, for a {@linkcode RejectReason}. */
   rejected: number;
   /**
-   * Clients that were gone before they could be delivered: reset in the kernel's
-   * queue, not ready within `handshakeTimeout`, or failed in the TLS handshake.
+   * Connections that ended before they were delivered: the client left, was not ready
+   * within `handshakeTimeout`, or failed in the TLS handshake.
    */
   aborted: number;
-  /** Closed because they were idle for `idleTimeout`. */
+  /** Connections that were closed because they were idle for `idleTimeout`. */
   timedOut: number;
-  /** Failures to accept for other reasons, which the error hook was told. */
+  /** Accepts that failed for another reason than the client. */
   acceptErrors: number;
-  /** Callbacks that failed, which `onConnectionError` was told. */
+  /** Callbacks that failed for another reason than the client. */
   connectionErrors: number;
 }
 
 /**
- * How to shut down.
+ * Options of `shutdown()`.
  *
  * @category Listening
  */
 export interface ShutdownOptions {
   /**
-   * How long to wait for active connections, in ms. Those that are left then are
-   * closed; 0 closes them at once.
+   * How long to wait for active connections, in ms. Then the remaining ones are closed.
+   * With 0, they are closed at once.
    *
    * @default {Infinity}
    */
   timeout?: number | undefined;
   /**
-   * Whether to deliver the connections that wait in the kernel's queue first. They
-   * are not while the listener is paused or has no callback.
+   * Whether to deliver the connections that wait in the kernel's queue first. Nothing is
+   * delivered if the listener is paused or has no callback.
    *
    * @default {true}
    */
@@ -71,19 +73,19 @@ export interface ShutdownOptions {
 }
 
 /**
- * How a shutdown went.
+ * The result of `shutdown()`.
  *
  * @category Listening
  */
 export interface ShutdownResult {
-  /** How many active connections ended by themselves during the shutdown. */
+  /** How many connections ended by themselves during the shutdown. */
   completed: number;
-  /** How many were closed because the timeout was over. */
+  /** How many connections were closed at the timeout. */
   aborted: number;
 }
 
 /**
- * What a proxy has said about a connection, in the header of the PROXY protocol.
+ * The header of the PROXY protocol that a proxy has sent on a connection.
  *
  * @category Listening
  */
@@ -92,12 +94,12 @@ export interface ProxyHeader {
   version: 1 | 2;
   /** `"LOCAL"` for a connection of the proxy's own, such as a health check. */
   command: "PROXY" | "LOCAL";
-  /** The proxy's own address. */
+  /** The address of the proxy itself. */
   proxy: Deno.NetAddr;
-  /** The client's address, if the proxy has told it. */
+  /** The client's address, if the header has it. */
   source?: Deno.NetAddr;
-  /** The address to which the client has connected, if the proxy has told it. */
+  /** The address that the client has connected to, if the header has it. */
   destination?: Deno.NetAddr;
-  /** What else the proxy has told, in version 2, as it has come. */
+  /** Further fields of a header of version 2, not decoded. */
   tlvs: { type: number; value: Uint8Array }[];
 }
