@@ -1,10 +1,9 @@
 /**
- * libevent's listener flags (`LEV_OPT_*` of `event2/listener.h`) and what each
- * of them does on Deno.
+ * libevent's listener flags (`LEV_OPT_*` of `event2/listener.h`), and what each of them
+ * does on Deno.
  *
- * Combine them with `|` and give them to `listen()` as `flags`. What Deno
- * cannot do is refused when the listener is made, and {@linkcode explainFlags}
- * says why.
+ * Combine them with `|`, and pass them to `listen()` as `flags`. If Deno cannot do what a
+ * flag asks for, `listen()` throws, and {@linkcode explainFlags} says why.
  *
  * ```ts
  * import {
@@ -22,8 +21,8 @@
  */
 
 /**
- * Accepted sockets stay in blocking mode. Has no effect: Deno's sockets are
- * always non-blocking, and its API always awaits.
+ * Leaves accepted sockets in blocking mode. Has no effect, because Deno's sockets never
+ * block.
  *
  * @example Usage
  * ```ts
@@ -37,8 +36,8 @@
 export const LEV_OPT_LEAVE_SOCKETS_BLOCKING: number = 1 << 0;
 
 /**
- * `free()` closes the listening socket. Without it, `free()` leaves the socket
- * open and gives it back.
+ * Makes `free()` close the listening socket. Without this flag, `free()` leaves the socket
+ * open, as `detach()` does.
  *
  * @example Usage
  * ```ts
@@ -54,8 +53,8 @@ export const LEV_OPT_LEAVE_SOCKETS_BLOCKING: number = 1 << 0;
 export const LEV_OPT_CLOSE_ON_FREE: number = 1 << 1;
 
 /**
- * A program started with `exec` inherits neither the listening socket nor the
- * accepted ones. Always so on Deno.
+ * Keeps programs that are started with `exec` from inheriting the sockets. Deno always
+ * does so.
  *
  * @example Usage
  * ```ts
@@ -69,9 +68,8 @@ export const LEV_OPT_CLOSE_ON_FREE: number = 1 << 1;
 export const LEV_OPT_CLOSE_ON_EXEC: number = 1 << 2;
 
 /**
- * The port can be bound again right after a close (`SO_REUSEADDR`). Always so
- * for TCP on Deno, except on Windows. Making a Unix listener with it is an
- * error, as in libevent.
+ * Allows to listen on a port right after it was closed (`SO_REUSEADDR`). Deno always does
+ * so for TCP, except on Windows. With a Unix socket, `listen()` throws, as libevent fails.
  *
  * @example Usage
  * ```ts
@@ -88,8 +86,8 @@ export const LEV_OPT_CLOSE_ON_EXEC: number = 1 << 2;
 export const LEV_OPT_REUSEABLE: number = 1 << 3;
 
 /**
- * The listener can be used from several threads. Always so: it lives in one
- * isolate, and nothing else can touch it.
+ * Makes a listener safe to use from several threads. Has no effect, because a listener
+ * belongs to one thread.
  *
  * @example Usage
  * ```ts
@@ -103,7 +101,7 @@ export const LEV_OPT_REUSEABLE: number = 1 << 3;
 export const LEV_OPT_THREADSAFE: number = 1 << 4;
 
 /**
- * The listener starts paused; `resume()` starts it.
+ * Makes a listener that starts paused. `resume()` lets it accept.
  *
  * @example Usage
  * ```ts
@@ -119,12 +117,14 @@ export const LEV_OPT_THREADSAFE: number = 1 << 4;
 export const LEV_OPT_DISABLED: number = 1 << 5;
 
 /**
- * A connection is delivered only when its first byte is there, in the order of
- * first bytes; it gives that byte first. For protocols in which the client speaks
- * first. A client that says nothing for `handshakeTimeout` (30 s) is dropped, and so is one that goes
- * away without a byte; both are counted in `stats.aborted`. Silent clients count
- * toward `maxConnections`, and nobody waits for them. Not for adopted sockets and
- * not for Unix sockets.
+ * Delivers a connection only when its first byte has arrived, for protocols in which the
+ * client speaks first. Reading from the connection then returns that byte first, without
+ * a wait.
+ *
+ * A client that sends nothing for `handshakeTimeout` (30 s by default) is disconnected.
+ * Like a client that leaves before its first byte, it is counted in `stats.aborted`. Until
+ * then it counts toward `maxConnections`, but does not delay other clients. Not available
+ * for Unix sockets, nor for a socket that is given to the constructor.
  *
  * @example Usage
  * ```ts
@@ -137,7 +137,7 @@ export const LEV_OPT_DISABLED: number = 1 << 5;
  *   flags: LEV_OPT_DEFERRED_ACCEPT,
  * }, async (conn) => {
  *   const buffer = new Uint8Array(16);
- *   const length = await conn.read(buffer); // need not wait
+ *   const length = await conn.read(buffer); // does not wait
  *   await conn.write(buffer.subarray(0, length ?? 0));
  * });
  *
@@ -150,10 +150,9 @@ export const LEV_OPT_DISABLED: number = 1 << 5;
 export const LEV_OPT_DEFERRED_ACCEPT: number = 1 << 6;
 
 /**
- * Several sockets share a port and Linux spreads the connections over them
- * (`SO_REUSEPORT`, Deno's `reusePort`). Needs `--unstable-net`; without it,
- * making the listener throws an error that says so. Making a Unix listener with
- * it is an error, as in libevent.
+ * Lets several sockets listen on the same port (`SO_REUSEPORT`, the option `reusePort` of
+ * `Deno.listen`). Linux distributes the connections among them. Needs `--unstable-net`;
+ * without it, `listen()` throws. With a Unix socket, `listen()` throws, as libevent fails.
  *
  * @example Usage
  * ```ts
@@ -167,9 +166,8 @@ export const LEV_OPT_DEFERRED_ACCEPT: number = 1 << 6;
 export const LEV_OPT_REUSEABLE_PORT: number = 1 << 7;
 
 /**
- * The socket takes IPv6 only (`IPV6_V6ONLY` on). With a specific IPv6 address
- * that holds by itself; with `::` Deno cannot do it, and making the listener
- * throws.
+ * Accepts IPv6 connections only (`IPV6_V6ONLY` on). With one IPv6 address as `hostname`
+ * that is always so. With `::`, `listen()` throws, because Deno cannot do it.
  *
  * @example Usage
  * ```ts
@@ -185,8 +183,8 @@ export const LEV_OPT_REUSEABLE_PORT: number = 1 << 7;
 export const LEV_OPT_BIND_IPV6ONLY: number = 1 << 8;
 
 /**
- * One socket takes IPv4 and IPv6 (`IPV6_V6ONLY` off): the hostname defaults to
- * `::`. Not on Windows.
+ * Accepts IPv4 and IPv6 connections on one socket (`IPV6_V6ONLY` off). The default of
+ * `hostname` is then `::`. Not available on Windows.
  *
  * @example Usage
  * ```ts
@@ -202,13 +200,13 @@ export const LEV_OPT_BIND_IPV6ONLY: number = 1 << 8;
 export const LEV_OPT_BIND_IPV4_AND_IPV6: number = 1 << 9;
 
 /**
- * How Deno honours a flag.
+ * How a flag is supported:
  *
- * - `"listen-option"`: mapped onto an option of `Deno.listen`;
- * - `"listener"`: done by the listener itself;
- * - `"always"`: so on Deno with or without the flag;
- * - `"no-effect"`: accepted, and nothing changes;
- * - `"unsupported"`: making a listener with it throws.
+ * - `"listen-option"`: by an option of `Deno.listen`;
+ * - `"listener"`: by the listener itself;
+ * - `"always"`: Deno does it with or without the flag;
+ * - `"no-effect"`: the flag is allowed, and changes nothing;
+ * - `"unsupported"`: `listen()` throws.
  *
  * @example Usage
  * ```ts
@@ -241,11 +239,11 @@ export type FlagSupport =
 export interface FlagReport {
   /** The flag's name in `event2/listener.h`. */
   name: string;
-  /** The flag's bit, the C header's. */
+  /** The flag's bit, as in `event2/listener.h`. */
   bit: number;
-  /** How Deno honours it. */
+  /** How the flag is supported. */
   support: FlagSupport;
-  /** What it does here, and why. */
+  /** What the flag does on Deno, and why. */
   detail: string;
 }
 
@@ -356,13 +354,12 @@ export function checkFlags(flags: number, purpose: string): void {
 }
 
 /**
- * Says what each flag that is set does on Deno, and why: one report for each,
- * lowest bit first.
+ * Says what flags do on Deno, and why.
  *
  * @param flags `LEV_OPT_*` flags, combined with `|`.
- * @returns A report for each flag set; none for 0.
+ * @returns One report for each flag that is set, lowest bit first.
  * @throws {TypeError} If `flags` is not a number.
- * @throws {RangeError} If `flags` has bits that no flag has.
+ * @throws {RangeError} If `flags` has unknown bits.
  *
  * @example Usage
  * ```ts

@@ -260,9 +260,12 @@ Deno.test("README: it has 120 lines at most", () => {
   assertGreater(121, README.trimEnd().split("\n").length);
 });
 
-Deno.test("README: it names the version that is published", () => {
-  const versions = [...README.matchAll(/jsr:@evconn\/listener(\S*?)["`\s]/g)];
-  assertGreater(versions.length, 3);
+Deno.test("README and mod.ts name the version that is published", async () => {
+  const page = await Deno.readTextFile(new URL("mod.ts", ROOT));
+  const versions = [
+    ...(README + page).matchAll(/jsr:@evconn\/listener(\S*?)["`\s]/g),
+  ];
+  assertGreater(versions.length, 5);
   for (const [, written] of versions) {
     assertEquals(`jsr:${name}${written}`, JSR);
   }
