@@ -1,8 +1,8 @@
 /*
  * Many clients at once: begins COUNT connects before it finishes any, sends a
- * PING on each and waits for the answer. Prints a line for each: how many ms from
- * connect() to the answer, and how often its SYN was sent again. In C, because
- * Deno takes as long to connect as the servers to accept.
+ * PING on each, and waits for the answers. Prints a line for each client: the ms from
+ * connect() to the answer, and how often its SYN was sent again. It is written in C,
+ * because Deno needs as long to connect as the servers to accept.
  *
  *   burst PORT COUNT
  */

@@ -1,16 +1,15 @@
 /**
- * Random clients against a listener that changes at random, and what has to hold
- * all the same.
+ * Random clients against a listener that changes at random, and a check of everything
+ * that must hold nevertheless.
  *
  * ```sh
  * deno task chaos                      # until 100,000 clients have connected
  * deno task chaos --seconds 10 --seed 7
  * ```
  *
- * It goes in rounds, each with a listener of its own that is ended with
- * `shutdown()`: half of them after the clients have left, half of them under
- * their hands. The seed decides what is tried; which of two events comes first is
- * still up to the machine.
+ * Each round has its own listener, and ends with `shutdown()`: half of the rounds after
+ * the clients have left, the other half while they are connected. The seed decides what
+ * is tried. Which of two events comes first still depends on the machine.
  *
  * @module
  */
@@ -46,23 +45,23 @@ const CONNECTIONS = 100_000;
 const LANES = 40;
 /** Where clients come from. */
 const PEERS = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"];
-/** A client that has waited so long, in ms, has been forgotten. */
+/** A client that waits longer than this, in ms, was forgotten. */
 const PATIENCE = 30_000;
 /** What may be left of a connection, in bytes: less than any object would take. */
 const FLAT = 16;
 
-/** What a run did and saw. */
+/** What happened in a run. */
 export interface ChaosReport {
   seed: number;
   rounds: number;
   connections: number;
-  /** Clients that had an answer. */
+  /** Clients that got an answer. */
   answered: number;
-  /** Clients that had none, and whose connection was closed in good order. */
+  /** Clients that got no answer, and whose connection was closed without a reset. */
   closed: number;
-  /** Clients that had none, and whose connection was reset. */
+  /** Clients that got no answer, and whose connection was reset. */
   reset: number;
-  /** Clients that were never connected: their listener had ended. */
+  /** Clients that could not connect: their listener had ended. */
   refused: number;
   /** Clients that reset, stalled, or left before there was an answer. */
   rude: number;
@@ -72,7 +71,7 @@ export interface ChaosReport {
   /** Accept failures that were injected. */
   injected: number;
   cut: number;
-  /** Bytes of heap that a connection left behind; without `gc()` unknown. */
+  /** Bytes of heap that a connection left behind; unknown without `gc()`. */
   bytesPerConnection?: number;
 }
 
@@ -139,7 +138,7 @@ class FaultySocket implements Deno.Listener<Deno.TcpConn, Deno.NetAddr> {
   [Symbol.dispose] = () => this.#socket[Symbol.dispose]();
 }
 
-/** Handlers to be swapped, each of which counts what it is given. */
+/** Handlers that replace each other, each of which counts its connections. */
 function handlers(count: () => void): Handler[] {
   const once = async (conn: Deno.TcpConn) => {
     const buffer = new Uint8Array(100);
@@ -163,7 +162,7 @@ function handlers(count: () => void): Handler[] {
   );
 }
 
-/** Serves a connection that the listener does not look after. */
+/** Serves a connection that the listener does not track. */
 async function serve(conn: Deno.TcpConn): Promise<void> {
   await echo(conn).catch(() => {});
   conn[Symbol.dispose]();
@@ -177,7 +176,7 @@ class Round {
   readonly #listener: ConnListener;
   readonly #handlers: Handler[];
   readonly #iterated: boolean;
-  /** Whether clients tell their addresses in a PROXY header. */
+  /** Whether clients send a PROXY header. */
   readonly #proxied: boolean;
   readonly #holds: Disposable[] = [];
   readonly #overflow: "queue" | "reject";
@@ -249,7 +248,7 @@ class Round {
     return pause(this.#random() * 20);
   }
 
-  /** Everybody has left: each peer can have as many as the limit says, again. */
+  /** When all clients have left, each peer can have as many connections as before. */
   async #allIsBack(): Promise<void> {
     const listener = this.#listener;
     await until(() => {
@@ -272,7 +271,7 @@ class Round {
     for (const client of clients) client!.close();
   }
 
-  /** Each accepted connection is exactly one of these. */
+  /** Each accepted connection is in exactly one of these states. */
   #left(): number {
     const { accepted, rejected, aborted, parked, waiting } =
       this.#listener.stats;
@@ -361,7 +360,7 @@ class Round {
     }
   }
 
-  /** A client that stays: it must not be forgotten. */
+  /** A client that stays until it gets an answer. */
   async #stay(
     during: (conn: Deno.TcpConn) => Promise<boolean>,
   ): Promise<void> {
@@ -460,8 +459,8 @@ class Round {
     const most = orderly ? 0 : this.#proxied ? this.#connected : 1;
     assert(left >= 0 && left <= most, `${left}`);
     assertEquals(acceptErrors, this.#told);
-    // Resets: those turned away unheard, those cut off, and those whom the
-    // system still had in its queue when the listener ended.
+    // Resets: clients that were rejected before they were read, clients that were cut
+    // off, and those that were in the kernel's queue when the listener ended.
     const gone = aborted - this.#socket.injectedAborts;
     const unseen = Math.max(
       0,
@@ -506,10 +505,9 @@ function heap(): number | undefined {
 }
 
 /**
- * Goes on until there is enough of it, and fails at the first invariant that does
- * not hold.
+ * Runs rounds, and fails at the first invariant that does not hold.
  *
- * @param seed What is tried follows from it.
+ * @param seed Decides what is tried.
  * @param progress Called after every round; returns whether to go on.
  */
 export async function chaos(

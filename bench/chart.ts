@@ -7,7 +7,7 @@ const NUMBER = 60;
 const STEP = 26;
 const TOP = 56;
 
-// With a background of its own: a page need not be as dark as the system that shows it.
+// It has its own background, because a page can be light on a system that is dark.
 const STYLE = `
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .title { font-weight: 600 } .unit { fill: #59636e }
@@ -21,7 +21,7 @@ function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
-/** How wide a text is at most, in pixels: fonts differ, and a name must be whole. */
+/** The largest width of a text in the fonts that a browser may use, in pixels. */
 function widthOf(text: string): number {
   return [...text].reduce(
     (sum, char) => sum + (/[A-Z_]/.test(char) ? 9.5 : 8),
@@ -39,8 +39,8 @@ function unit({ columns, rows }: Result): string {
 }
 
 /**
- * Draws it. The number, and so the bar, is the ratio to the row that this one is compared
- * to: what took how long depends on what else the machine had to do.
+ * Draws the chart. The number and the bar are the ratio to the baseline, because absolute
+ * times depend on what else the machine had to do.
  */
 export function chart(result: Result): string {
   const { title, columns, rows } = result;

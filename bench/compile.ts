@@ -1,10 +1,10 @@
-/** C programs, made when they are needed. */
+/** C programs, compiled when they are needed. */
 import { installed, run } from "./process.ts";
 
-/** Where what is made or installed for the bench is kept. */
+/** Where programs are kept that are compiled or installed for the benchmark. */
 export const build = `${import.meta.dirname}/.build`;
 
-/** Compiles a file of this directory; resolves to the program. Throws where it cannot. */
+/** Compiles a file of this directory, and returns the program's path. Throws if it cannot. */
 export async function compile(
   source: string,
   ...flags: string[]

@@ -1,6 +1,6 @@
 /**
- * What it costs, side by side: servers and load in processes of their own, round
- * by round, medians with their extremes, and ratios to the bare loop.
+ * Measures what this package costs, side by side with other servers: in several rounds,
+ * with medians, extremes, and ratios to the bare loop.
  *
  * ```sh
  * deno task bench
@@ -48,7 +48,7 @@ const FULL: Plan = {
   burst: 5_000,
   open: [0, 1_000, 4_000, 8_000],
 };
-/** Enough to see that everything runs. */
+/** Just enough to see that everything runs. */
 const SHORT: Plan = {
   rounds: 1,
   connections: 2_000,

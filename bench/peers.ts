@@ -1,8 +1,8 @@
-/** Who is measured: each peer is a program that takes a port and answers `+PONG`. */
+/** The programs that are measured: each listens on a port, and answers `+PONG`. */
 import { build, compile } from "./compile.ts";
 import { installed, run } from "./process.ts";
 
-/** A peer, and how its command is had. Throws where it cannot be. */
+/** A peer, and a function that returns its command, or throws if it is not available. */
 export interface Peer {
   name: string;
   command: () => string[] | Promise<string[]>;
@@ -21,7 +21,7 @@ export function deno(program: string, ...args: string[]): string[] {
   return [Deno.execPath(), "run", "--quiet", "--allow-net", path, ...args];
 }
 
-/** All of them, as far as they are known; what is missing is left out later. */
+/** All peers, also those that are not installed here. */
 export const peers: readonly Peer[] = [
   { name: BARE, command: () => deno("bare.ts") },
   { name: CALLBACK, command: () => deno("callback.ts") },
@@ -54,8 +54,8 @@ export const peers: readonly Peer[] = [
 ];
 
 /**
- * The peers whose name contains one of these, and the one that all are compared
- * to. Throws if there is no such peer: a table without it would look complete.
+ * The peers whose name contains one of these texts, and the one that all are compared to.
+ * Throws if a text matches no peer, because a table without it would look complete.
  */
 export function choose(names: readonly string[]): Peer[] {
   for (const name of names) {
@@ -73,7 +73,7 @@ async function need(program: string, args: string[]): Promise<string[]> {
   throw new Error(`${program} is not installed`);
 }
 
-/** Bun is on npm, too. */
+/** The command of Bun, which is installed from npm if it is missing. */
 async function bun(): Promise<string[]> {
   const program = `${programs}/bun.js`;
   if (await installed("bun")) return ["bun", program];
@@ -95,7 +95,7 @@ export interface ReadyPeer {
   command: string[];
 }
 
-/** Makes the peers ready; those that cannot be had are left out, with a line that says so. */
+/** Prepares the peers. Those that are not available are left out, and a line says so. */
 export async function ready(wanted: readonly Peer[]): Promise<ReadyPeer[]> {
   const found: ReadyPeer[] = [];
   for (const { name, command } of wanted) {

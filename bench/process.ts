@@ -1,7 +1,7 @@
 /** A child process on a core of its own, and what the kernel says about it. */
 import { getAvailablePort } from "@std/net/get-available-port";
 
-/** Which side of a measurement a process is on: they share no core. */
+/** The two sides of a measurement, which share no core. */
 export type Side = "server" | "load";
 
 /** The ticks per second in which /proc counts CPU time: USER_HZ, on every Linux. */
@@ -10,15 +10,15 @@ const TICKS = 100;
 const PATIENCE = 20_000;
 
 const cores = navigator.hardwareConcurrency;
-/** Whether the two sides are kept apart. */
+/** Whether the two sides run on different cores. */
 export const pinned = cores > 1 && await installed("taskset");
 
-/** How many descriptors a process may have. Deno, and whom it starts, takes them all. */
+/** How many descriptors a process may have. Deno raises its limit to this by itself. */
 export const descriptors = Deno.build.os === "windows"
   ? Infinity
   : Number(await run(["sh", "-c", "ulimit -Hn"])) || Infinity; // "unlimited"
 
-/** Whether a program is there. */
+/** Whether a program is installed. */
 export async function installed(program: string): Promise<boolean> {
   try {
     await new Deno.Command(program, {
@@ -40,7 +40,7 @@ export function pin(side: Side, command: readonly string[]): readonly string[] {
   return ["taskset", "-c", String(core), ...command];
 }
 
-/** Runs a command to its end and gives back what it printed. */
+/** Runs a command, and returns what it printed. */
 export async function run(command: readonly string[]): Promise<string> {
   const [program, ...args] = command as [string, ...string[]];
   const { success, stdout, stderr } = await new Deno.Command(program, { args })
@@ -56,7 +56,7 @@ export async function run(command: readonly string[]): Promise<string> {
 /** A process that listens. */
 export type Server = Process & { readonly port: number };
 
-/** A process that is told a byte on stdin and answers a line on stdout. */
+/** A process that reads a byte on stdin, and answers with a line on stdout. */
 export class Process implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
@@ -110,12 +110,12 @@ export class Process implements AsyncDisposable {
     return Deno.readTextFileSync(`/proc/${this.#child.pid}/${file}`);
   }
 
-  /** Tells it to go on. */
+  /** Sends the byte. */
   async tell(): Promise<void> {
     await this.#stdin.write(new Uint8Array([10]));
   }
 
-  /** The line that it prints. */
+  /** The next line that it prints. */
   async line(): Promise<string> {
     let text = "";
     const decoder = new TextDecoder();

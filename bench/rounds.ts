@@ -9,7 +9,7 @@ export interface Result {
   rows: { name: string; baseline: string; figures: Record<string, Summary> }[];
 }
 
-/** Measures every row so many times, and gives a line about it each time. */
+/** Measures every row so many times, and calls back with a line each time. */
 export async function measure(
   { title, columns, baselines, round }: Table,
   rounds: number,

@@ -1,9 +1,9 @@
-/** What a scenario is: tables that are measured round by round, in one of two ways. */
+/** Scenarios: tables that are measured round by round, in one of two ways. */
 import type { ReadyPeer } from "./peers.ts";
 import { Process, type Server } from "./process.ts";
 import type { Figures } from "./summary.ts";
 
-/** How much of everything. */
+/** How much is measured. */
 export interface Plan {
   rounds: number;
   connections: number;
@@ -25,13 +25,13 @@ export interface Table {
   round: (round: number) => AsyncIterable<[row: string, figures: Figures]>;
 }
 
-/** Makes the tables of a scenario; none, with a line that says why, where it cannot be had. */
+/** Makes the tables of a scenario, or none if it cannot run here; a line then says why. */
 export type Scenario = (
   plan: Plan,
   peers: readonly ReadyPeer[],
 ) => Table[] | Promise<Table[]>;
 
-/** A load on a server: so many operations; how many it did per second. */
+/** Does so many operations on a server, and returns how many it did per second. */
 export type Load = (port: number, count: number) => Promise<number>;
 
 /** A round is cut into so many slices. */
@@ -45,7 +45,7 @@ export function comparedTo(
   return Object.fromEntries(rows.map(({ name }) => [name, baseline]));
 }
 
-/** For rows that are measured on their own, one after the other. */
+/** Measures rows one after the other. */
 export function oneByOne(
   rows: readonly { name: string; measure: () => Promise<Figures> }[],
 ): Table["round"] {
@@ -57,9 +57,9 @@ export function oneByOne(
 }
 
 /**
- * For rows that are loaded alike: their servers run side by side, and take turns
- * of a fraction of a second. So a ratio compares what happened at the same time,
- * on a machine whose speed changes from one second to the next.
+ * Measures rows side by side: their servers run at the same time, and take turns of a
+ * fraction of a second. So a ratio compares what happened at the same time, on a machine
+ * whose speed changes from one second to the next.
  */
 export function byTurns(
   rows: readonly { name: string; start: () => Promise<Loaded> }[],
@@ -72,7 +72,7 @@ export function byTurns(
     const turns = [];
     for (const { name, start } of rotated(rows, round)) {
       const { server } = stack.use(await start());
-      // Until it is compiled, and its heap has the size that it needs.
+      // Warms up: compiles the code, and grows the heap to the size that it needs.
       await load(server.port, count);
       turns.push({ name, server, cpu: 0, seconds: 0 });
     }
@@ -91,12 +91,12 @@ export function byTurns(
   };
 }
 
-/** A server that is ready for its turns, with what has to go along with it. */
+/** A running server, with whatever must run beside it. */
 export interface Loaded extends AsyncDisposable {
   server: Server;
 }
 
-/** A server with nothing else. */
+/** A running server alone. */
 export async function alone(command: readonly string[]): Promise<Loaded> {
   const server = await Process.serve(command);
   return { server, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
@@ -107,7 +107,7 @@ function rotated<T>(list: readonly T[], by: number): T[] {
   return [...list.slice(first), ...list.slice(0, first)];
 }
 
-/** A number for people: 8,000. */
+/** Formats a number: 8,000. */
 export function format(value: number, digits = 0): string {
   return value.toLocaleString("en-US", {
     minimumFractionDigits: digits,

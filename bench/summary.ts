@@ -1,9 +1,9 @@
-/** Rounds in, summaries out: medians with their extremes, and ratios. */
+/** Summaries of rounds: medians, extremes and ratios. */
 
-/** What one round measured, by column. */
+/** The figures of one round, by column. */
 export type Figures = Record<string, number>;
 
-/** What the rounds say about one figure. */
+/** The summary of one figure. */
 export interface Summary {
   median: number;
   min: number;
@@ -20,8 +20,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Summarises a column of a row. The ratio is taken round by round, between runs
- * that were neighbours in time, so that a noisy minute spoils both sides of it.
+ * Summarizes a column of a row. The ratio is computed for each round, between runs that
+ * were close in time, so that a noisy minute affects both sides of it.
  */
 export function summarise(
   column: string,

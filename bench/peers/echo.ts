@@ -1,4 +1,4 @@
-/** An echo server whose buffer and TCP_NODELAY are to be chosen. */
+/** An echo server with a choice of buffer and TCP_NODELAY. */
 import { listen } from "@evconn/listener";
 
 const [size, noDelay, port] = Deno.args.map(Number) as [number, number, number];

@@ -1,6 +1,6 @@
 /**
- * How long it takes to close all connections, in ms, as JSON: by hand, with
- * `shutdown({ timeout: 0 })`, and with handlers that heed the listener's signal.
+ * Prints how long it takes to close all connections, in ms, as JSON: by hand, with
+ * `shutdown({ timeout: 0 })`, and with handlers that watch the listener's signal.
  */
 import { listen } from "@evconn/listener";
 import { pong } from "./pong.ts";
@@ -51,4 +51,4 @@ await told();
 const start = performance.now();
 await end();
 console.log(JSON.stringify({ ms: performance.now() - start }));
-await told(); // stays for its CPU time to be read
+await told(); // until its CPU time has been read

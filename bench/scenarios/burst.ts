@@ -1,4 +1,4 @@
-/** How long clients wait for an answer that come all at once, as after a restart. */
+/** How long clients wait for an answer if they all connect at once, as after a restart. */
 import { compile } from "../compile.ts";
 import { burst as load, connections } from "../load.ts";
 import { BARE, CALLBACK } from "../peers.ts";
@@ -16,7 +16,7 @@ const ROWS = [
 
 const COLUMNS = ["p50 ms", "p90 ms", "p99 ms", "dropped", "SYN again"];
 
-/** What so many in a hundred do not exceed. */
+/** The percentile of some values. */
 function percentile(sorted: readonly number[], percent: number): number {
   return sorted[Math.ceil(sorted.length * percent / 100) - 1]!;
 }
@@ -46,7 +46,7 @@ async function measure(command: string[], client: string, count: number) {
   };
 }
 
-/** The client, or undefined and a line that says why there is none. */
+/** The client's path, or undefined if it cannot be compiled; a line then says why. */
 async function makeClient(count: number): Promise<string | undefined> {
   try {
     if (count + 200 > descriptors) {

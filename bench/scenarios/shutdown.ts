@@ -1,4 +1,4 @@
-/** How long it takes to close everything. */
+/** How long it takes to close all connections. */
 import { hold } from "../load.ts";
 import { deno } from "../peers.ts";
 import { Process } from "../process.ts";
