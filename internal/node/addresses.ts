@@ -10,7 +10,7 @@ export interface Addresses {
   readonly localFamily: string | undefined;
 }
 
-/** The names of {@linkcode Addresses}, for a socket that lacks them. */
+/** The names of `Addresses`, for a socket that lacks them. */
 export function addressesOf({ remoteAddr, localAddr }: Deno.Conn): Addresses {
   return {
     remoteAddress: hostOf(remoteAddr),

@@ -12,7 +12,7 @@ export interface HttpSocket extends Duplex {
   [CONN]?: HttpConn;
 }
 
-/** The connection below an {@linkcode HttpSocket}, or itself. */
+/** The connection below an `HttpSocket`, or itself. */
 export interface Below {
   readonly bytesRead: number;
   readonly finished: Promise<void>;
@@ -21,7 +21,7 @@ export interface Below {
 /**
  * Follows the requests of all connections. When the listener drains, a connection ends
  * with its last answer, which says so, and one that waits for a request waits for
- * {@linkcode LAST_CALL}.
+ * `LAST_CALL`.
  */
 export class HttpConns {
   readonly #signal: AbortSignal;

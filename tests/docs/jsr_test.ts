@@ -71,7 +71,7 @@ Deno.test("the package has no module but its own", async () => {
   await using registry = await serveRegistry();
   const { code, stderr } = await runConsumer(
     registry.url,
-    `import "${PACKAGE}"; import "${PACKAGE}/parallel";`,
+    `import "${PACKAGE}"; import "${PACKAGE}/parallel"; import "${PACKAGE}/node";`,
   );
   assertEquals(code, 0, stderr);
   const own = [...registry.files.keys()].filter((path) => path.endsWith(".ts"));
