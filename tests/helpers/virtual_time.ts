@@ -25,7 +25,9 @@ const add = (wake: () => void, ms = 0, every?: number) => {
   timers.set(++lastId, { at: now + after, every, wake });
   return lastId;
 };
-const clear = (id: number) => void timers.delete(id);
+const clear = (id?: number) => {
+  if (id !== undefined) timers.delete(id);
+};
 Object.assign(globalThis, {
   setTimeout: (wake: () => void, ms?: number) => add(wake, ms),
   setInterval: (wake: () => void, ms?: number) =>
