@@ -67,3 +67,37 @@ Deno.test("chart() draws each bar by the number beside it, with its name whole",
   assertStringIncludes(svg, ">×2.00</text>");
   assertStringIncludes(svg, ">listen, b &amp; SO_REUSEPORT</text>");
 });
+
+/** The ratios in the first column of a result that was saved, by row. */
+async function savedRatios(name: string): Promise<[string, string][]> {
+  const url = new URL(`../../bench/results/${name}.txt`, import.meta.url);
+  const text = await Deno.readTextFile(url);
+  const rows = text.matchAll(/^(.+?) {2,}[\d.,]+ \(\S+\) +×([\d.]+)/gm);
+  return Array.from(rows, ([, row, ratio]) => [row!, `×${ratio}`]);
+}
+
+Deno.test("docs/cost.md and README.md have the figures that the bench has saved", async () => {
+  const read = (path: string) =>
+    Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
+  const rows = (await read("docs/cost.md"))
+    .matchAll(/^\| (.+?) +\| (×[\d.]+)(?: to (×[\d.]+))? +\|$/gm);
+  const saved = await savedRatios("accept");
+  const names = new Map([
+    ["a callback", "listen, callback"],
+    ["a `for await` loop", "listen, iterator"],
+  ]);
+  let count = 0;
+  for (const [, name, ...ratios] of rows) {
+    const row = names.get(name!) ?? `listen, ${name!.replaceAll("`", "")}`;
+    const expected = saved.filter(([name]) => name === row)
+      .map(([, ratio]) => ratio).sort();
+    assertEquals(ratios.filter((ratio) => ratio !== undefined), expected, row);
+    count++;
+  }
+  assertEquals(count, 7);
+  const callback = saved.find(([name]) => name === "listen, callback")!;
+  assertStringIncludes(
+    await read("README.md"),
+    `takes ${callback[1].slice(1)} times the CPU time`,
+  );
+});

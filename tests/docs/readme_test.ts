@@ -123,9 +123,16 @@ function startLimited(numbers: Record<string, string>) {
 Deno.test("README: a client over the limit is served when another one ends", async () => {
   await using program = await startLimited({ "1000": "1" });
   const first = await connect(program);
-  await first.write(new Uint8Array(1));
-  await first.read(new Uint8Array(1));
-  const second = hello(program);
+  const roundTrip = async () => {
+    await first.write(new Uint8Array(1));
+    await first.read(new Uint8Array(1));
+  };
+  await roundTrip();
+  let isServed = false;
+  const second = hello(program).finally(() => isServed = true);
+  // A server without the limit would answer both by turns.
+  for (let i = 0; i < 20; i++) await roundTrip();
+  assertEquals(isServed, false);
   first.close();
   assertEquals(await second, "hello");
 });
@@ -269,4 +276,11 @@ Deno.test("README and mod.ts name the version that is published", async () => {
   for (const [, written] of versions) {
     assertEquals(`jsr:${name}${written}`, JSR);
   }
+});
+
+Deno.test("README and mod.ts begin with the same program", async () => {
+  const page = await Deno.readTextFile(new URL("mod.ts", ROOT));
+  const text = page.replaceAll(/^ \* ?/gm, "");
+  const [, block] = text.split("```ts ignore\n");
+  assertEquals(block!.split("```")[0], programs[0]);
 });
