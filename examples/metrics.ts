@@ -1,7 +1,7 @@
 /**
- * An echo server that can be observed. Prometheus gets what its workers count over
- * HTTP. Deno can also send it, as OpenTelemetry metrics. Each number has the label
- * `worker`.
+ * An echo server with metrics. Prometheus reads over HTTP what its workers count, their
+ * limits, and why connections were rejected. Deno can also send the same numbers as
+ * OpenTelemetry metrics. `metrics/exposition.ts` is for your own service.
  *
  * ```sh
  * deno task example examples/metrics.ts --metrics-port 9464 --workers 2 9876
@@ -10,44 +10,39 @@
  * ```
  *
  * With OTEL_DENO=true Deno sends the metrics to a collector on `http://localhost:4318`.
+ * Needs Deno 2.6 for `BroadcastChannel`.
  *
  * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
  * at once.
  *
  * @module
  */
-import type { ListenerStats } from "@evconn/listener";
+import type { RejectReason } from "@evconn/listener";
 import { listenParallel } from "@evconn/listener/parallel";
 import { metrics } from "npm:@opentelemetry/api@^1.9.0";
 import { commandLine } from "./command_line.ts";
 import { formatAddress, tryTo } from "./messages.ts";
+import {
+  exposition,
+  METRICS,
+  type Observed,
+  type Rejections,
+} from "./metrics/exposition.ts";
+import { LIMITS, REJECTIONS } from "./metrics/limits.ts";
 import { type Data, parseWorkers } from "./run_workers.ts";
 import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: metrics.ts [options] [port]
 
-Sends back whatever a client sends, and tells how many clients there were. The
-port is 9876 if none is given.
+Sends back whatever a client sends, and counts its clients. The port is
+9876 if none is given.
 
 Options:
   --hostname ADDRESS   Listen on this address (default: 127.0.0.1)
   --metrics-port PORT  Serve /metrics there (default: 9464)
-  --workers NUMBER     Serve with so many threads (default: 1)
+  --workers NUMBER     Number of threads (default: 1)
   --verbose            Print the address of each client
   --help               Show this and exit`;
-
-/** What each number is called, whether it only grows, and what it counts. */
-const METRICS: [keyof ListenerStats, string, "counter" | "gauge", string][] = [
-  ["accepted", "accepted_total", "counter", "Connections accepted."],
-  ["active", "active", "gauge", "Connections being served."],
-  ["parked", "parked", "gauge", "Connections waiting for a resume."],
-  ["waiting", "waiting", "gauge", "Connections not ready yet."],
-  ["rejected", "rejected_total", "counter", "Connections turned away."],
-  ["aborted", "aborted_total", "counter", "Clients gone before delivery."],
-  ["timedOut", "timed_out_total", "counter", "Connections idle too long."],
-  ["acceptErrors", "accept_errors_total", "counter", "Failures to accept."],
-  ["connectionErrors", "errors_total", "counter", "Connections that failed."],
-];
 
 const options = commandLine(HELP, {
   hostname: "127.0.0.1",
@@ -58,51 +53,60 @@ const options = commandLine(HELP, {
 const { hostname, port, "metrics-port": metricsPort, verbose } = options;
 const workers = parseWorkers(options.workers);
 
-/** Each worker's numbers in Prometheus' text format. */
-function exposition(stats: ListenerStats[]): string {
-  return METRICS.map(([key, name, type, help]) =>
-    `# HELP listener_connections_${name} ${help}\n` +
-    `# TYPE listener_connections_${name} ${type}\n` +
-    stats.map((each, worker) =>
-      `listener_connections_${name}{worker="${worker}"} ${each[key]}\n`
-    ).join("")
-  ).join("");
+const rejections: Rejections = {
+  "full": 0,
+  "peer": 0,
+  "not-admitted": 0,
+  "proxy-header": 0,
+};
+
+/** What each worker counts, and its limits. */
+async function observed(): Promise<Observed[]> {
+  const { workers } = await service.stats();
+  return workers.map((stats) => ({ stats, ...LIMITS }));
 }
 
-/** Tells OpenTelemetry whenever it asks. Does nothing unless OTEL_DENO is set. */
+/** Gives OpenTelemetry the numbers when it asks. Does nothing unless OTEL_DENO is set. */
 function observe() {
   const meter = metrics.getMeter("listener");
-  for (const [key, name, type, description] of METRICS) {
+  for (const [name, [type, description, value]] of Object.entries(METRICS)) {
     const instrument = `listener.connections.${name.replace("_total", "")}`;
     const observable = type === "counter"
       ? meter.createObservableCounter(instrument, { description })
       : meter.createObservableGauge(instrument, { description });
     observable.addCallback(async (result) => {
-      const { workers } = await service.stats();
-      for (const [worker, stats] of workers.entries()) {
-        result.observe(stats[key], { worker });
+      for (const [worker, each] of (await observed()).entries()) {
+        result.observe(value(each), { worker });
       }
     });
   }
+  meter.createObservableCounter("listener.rejections", {
+    description: "Rejected, by reason",
+  }).addCallback((result) => {
+    for (const [reason, count] of Object.entries(rejections)) {
+      result.observe(count, { reason });
+    }
+  });
 }
 
-/** What Prometheus asks for. */
+/** Answers Prometheus. */
 async function answer(request: Request): Promise<Response> {
-  // Whoever connects may write anything into the Host header.
+  // A client may write anything into the Host header.
   if (URL.parse(request.url)?.pathname !== "/metrics") {
     return new Response("Try /metrics\n", { status: 404 });
   }
-  const { workers } = await service.stats();
-  return new Response(exposition(workers), {
+  return new Response(exposition(await observed(), rejections), {
     headers: { "content-type": "text/plain; version=0.0.4" },
   });
 }
 
+const channel = new BroadcastChannel(REJECTIONS);
+channel.onmessage = ({ data }) => rejections[data as RejectReason]++;
 const service = await tryTo(
   `listen on ${hostname}:${port}`,
   () =>
     listenParallel<Data>(
-      new URL("./parallel_echo/worker.ts", import.meta.url),
+      new URL("./metrics/worker.ts", import.meta.url),
       { hostname, port, workers, data: { verbose } },
     ),
 );
@@ -119,4 +123,5 @@ onEndSignal((again) => {
   service.shutdown();
 });
 await service.finished;
+channel.close();
 await http.shutdown();

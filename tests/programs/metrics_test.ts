@@ -1,5 +1,13 @@
-/** The observable echo server, read by curl and by a collector of OpenTelemetry's. */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+/** The echo server with metrics, read by curl and by an OpenTelemetry collector. */
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { listen } from "@evconn/listener";
+import { exposition } from "../../examples/metrics/exposition.ts";
+import { isClosed } from "../helpers/clients.ts";
 import { run, startExample } from "../helpers/example_process.ts";
 import { HAS_SIGNALS } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
@@ -13,7 +21,7 @@ async function curl(url: string): Promise<string> {
   return stdout;
 }
 
-/** A worker's number, out of all that are told. */
+/** A worker's number in the text. */
 function of(text: string, name: string, worker: number): number {
   const label = `listener_connections_${name}{worker="${worker}"} `;
   return parseInt(text.slice(text.indexOf(label) + label.length));
@@ -39,9 +47,11 @@ Deno.test({
     for (const line of text.trimEnd().split("\n")) {
       assertMatch(
         line,
-        /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+\{worker="[01]"\} \d+)$/,
+        /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+\{(worker="[01]"|reason="[a-z-]+")\} \d+)$/,
       );
     }
+    assertEquals(of(text, "max", 1), 1000);
+    assertEquals(of(text, "max_per_peer", 1), 100);
     // Anything may stand in a Host header.
     const { code } = await run("curl", ["-sSf", "-H", "Host: a b", url]);
     assertEquals(code, 22); // a status of 400 or more
@@ -55,6 +65,47 @@ Deno.test({
     const output = await server.output();
     assertEquals([output.code, output.stderr], [0, ""]);
   },
+});
+
+Deno.test({
+  name: "metrics counts rejections by reason",
+  ignore: NO_CURL,
+  async fn() {
+    await using server = startExample(
+      "metrics",
+      ["--metrics-port", "0", "0"],
+      ["--allow-net", "--allow-read"],
+    );
+    const port = await server.port();
+    const url = (await server.line(/Metrics on/)).replace("Metrics on ", "");
+    using clients = new DisposableStack();
+    // 100 of one client are served; the others are closed.
+    for (let i = 0; i < 103; i++) {
+      const client = await Deno.connect({ hostname: "127.0.0.1", port });
+      clients.use(client);
+      if (i >= 100) assert(await isClosed(client));
+    }
+    const peers = 'listener_rejections_total{reason="peer"} 3\n';
+    let text;
+    do text = await curl(url); while (!text.includes(peers)); // it comes as a message
+    for (const reason of ["full", "not-admitted", "proxy-header"]) {
+      assertStringIncludes(text, `{reason="${reason}"} 0\n`);
+    }
+    assertEquals(of(text, "rejected_total", 0), 3);
+  },
+});
+
+Deno.test("exposition() takes a listener, and writes no limit as +Inf", async () => {
+  await using listener = listen({ port: 0, maxConnections: 5 });
+  const text = exposition([listener], {
+    "full": 0,
+    "peer": 1,
+    "not-admitted": 0,
+    "proxy-header": 0,
+  });
+  assertStringIncludes(text, '\nlistener_connections_max{worker="0"} 5\n');
+  assertStringIncludes(text, '_max_per_peer{worker="0"} +Inf\n');
+  assertStringIncludes(text, '\nlistener_rejections_total{reason="peer"} 1\n');
 });
 
 Deno.test("metrics reports to an OpenTelemetry collector", async () => {
@@ -87,39 +138,46 @@ Deno.test("metrics reports to an OpenTelemetry collector", async () => {
     "listener.connections.accepted",
     "listener.connections.active",
     "listener.connections.errors",
+    "listener.connections.max",
+    "listener.connections.max_per_peer",
     "listener.connections.parked",
     "listener.connections.rejected",
     "listener.connections.timed_out",
     "listener.connections.waiting",
+    "listener.rejections",
   ]);
 });
 
-Deno.test("metrics ends at a second signal, whoever holds it up", {
-  ignore: !HAS_SIGNALS,
-}, async () => {
-  await using server = startExample(
-    "metrics",
-    ["--metrics-port", "0", "0"],
-    ["--allow-net", "--allow-read"],
-  );
-  const port = await server.port();
-  const http = Number(/:(\d+)\//.exec(await server.line(/Metrics on/))![1]);
-  // A request whose body never comes.
-  using holding = await Deno.connect({ hostname: "127.0.0.1", port: http });
-  const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
-  await holding.write(new TextEncoder().encode(head));
-  await holding.read(new Uint8Array(1)); // it is answered already
-  server.kill("SIGTERM");
-  for (;;) {
-    try {
-      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-    } catch (error) {
-      if (error instanceof Deno.errors.ConnectionRefused) break;
+Deno.test(
+  "metrics ends at a second signal, also while a request is under way",
+  {
+    ignore: !HAS_SIGNALS,
+  },
+  async () => {
+    await using server = startExample(
+      "metrics",
+      ["--metrics-port", "0", "0"],
+      ["--allow-net", "--allow-read"],
+    );
+    const port = await server.port();
+    const http = Number(/:(\d+)\//.exec(await server.line(/Metrics on/))![1]);
+    // A request whose body never comes.
+    using holding = await Deno.connect({ hostname: "127.0.0.1", port: http });
+    const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+    await holding.write(new TextEncoder().encode(head));
+    await holding.read(new Uint8Array(1)); // it is answered already
+    server.kill("SIGTERM");
+    for (;;) {
+      try {
+        (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+      } catch (error) {
+        if (error instanceof Deno.errors.ConnectionRefused) break;
+      }
     }
-  }
-  server.kill("SIGINT");
-  assertEquals((await server.output()).code, 0);
-});
+    server.kill("SIGINT");
+    assertEquals((await server.output()).code, 0);
+  },
+);
 
 Deno.test("metrics says what is wrong with its own arguments", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
