@@ -1,10 +1,11 @@
 /** Recipes for who gets in, each as a program would have it. */
 import { assert, assertEquals } from "@std/assert";
-import { listen } from "@evconn/listener";
+import { listen, peerOf } from "@evconn/listener";
 import { BlockList, isIPv6 } from "node:net";
 import { isClosed, readAll, until } from "../helpers/clients.ts";
 import { echo, writeAll } from "../helpers/faults.ts";
 import { connectAs, isServed } from "../helpers/peer_clients.ts";
+import { recipeExports } from "../helpers/recipes.ts";
 
 const PROXIED = { hostname: "127.0.0.1", port: 0, proxyProtocol: true };
 const closeAll = (conns: Deno.Conn[]) => conns.forEach((conn) => conn.close());
@@ -117,58 +118,42 @@ Deno.test("onReject refuses with 421 as mail servers do", async () => {
   );
 });
 
-/** A token bucket per peer: so many at once, and so many a second in the long run. */
-class RateLimit {
-  readonly #buckets = new Map<string, { tokens: number; since: number }>();
-
-  constructor(readonly burst: number, readonly perSecond: number) {}
-
-  take(peer: string, now = performance.now()): boolean {
-    // A bucket that is full again is as good as none. The oldest are first.
-    for (const [peer, { tokens, since }] of this.#buckets) {
-      if (this.#filled(tokens, since, now) < this.burst) break;
-      this.#buckets.delete(peer);
-    }
-    const { tokens, since } = this.#buckets.get(peer) ??
-      { tokens: this.burst, since: now };
-    const left = this.#filled(tokens, since, now);
-    if (left < 1) return false;
-    this.#buckets.delete(peer); // to the end: it is the latest
-    this.#buckets.set(peer, { tokens: left - 1, since: now });
-    return true;
-  }
-
-  #filled(tokens: number, since: number, now: number): number {
-    return Math.min(
-      this.burst,
-      tokens + (now - since) / 1000 * this.perSecond,
-    );
-  }
-
-  get size(): number {
-    return this.#buckets.size;
-  }
-}
-
-Deno.test("admit with a token bucket limits the rate of each peer, and forgets peers", async () => {
-  let now = 0; // performance.now() in a program
-  const rate = new RateLimit(3, 1);
+Deno.test("recipes: a token bucket limits new connections of each client, and forgets clients", async () => {
+  const bucket = await recipeExports(
+    "New connections per client",
+    "takeToken",
+    "fullAt",
+    "older",
+  );
+  let now = performance.now() + 1e6; // after the recipe's own clients
   await using listener = listen({
     ...PROXIED,
-    admit: ({ hostname }) => rate.take(hostname, now),
+    admit: (addr) => bucket.takeToken(peerOf(addr), now),
   }, echo);
   const served = async (address: string) => {
     using client = await connectAs(address, listener);
     return await isServed(client);
   };
-  for (const address of ["192.0.2.1", "192.0.2.2"]) {
-    for (let i = 0; i < 5; i++) assertEquals(await served(address), i < 3);
+  // An IPv4 address is one client in both forms, and so is an IPv6 network.
+  for (
+    const [address, other] of [
+      ["192.0.2.1", "::ffff:192.0.2.1"],
+      ["2001:db8::1", "2001:db8::2:1"],
+      ["2001:db8:0:1::1", "2001:db8:0:1:ffff::"],
+    ] as const
+  ) {
+    for (let i = 0; i < 5; i++) assert(await served(i % 2 ? other : address));
+    assert(!await served(address));
+    assert(!await served(other));
   }
-  now = 1000; // a token has come back
-  assert(await served("192.0.2.1"));
+  now += 10_000; // one token has come back
+  assert(await served("::ffff:192.0.2.1"));
   assert(!await served("192.0.2.1"));
-  assertEquals(rate.size, 2);
-  now = 60_000;
-  assert(await served("192.0.2.3"));
-  assertEquals(rate.size, 1);
+  now += 45_000; // in the next window: four tokens and a half
+  for (let i = 0; i < 4; i++) assert(await served("192.0.2.1"));
+  assert(!await served("192.0.2.1"));
+  now += 50_000;
+  assert(await served("192.0.2.2"));
+  assertEquals([...bucket.fullAt.keys()], ["192.0.2.2"]);
+  assertEquals([...bucket.older.keys()], ["192.0.2.1"]);
 });

@@ -3,8 +3,9 @@ import { assert, assertEquals } from "@std/assert";
 import { listen } from "@evconn/listener";
 import { BlockList } from "node:net";
 import { Duplex } from "node:stream";
-import { connect, readAll } from "../helpers/clients.ts";
+import { connect, isClosed, readAll } from "../helpers/clients.ts";
 import { echo, writeAll } from "../helpers/faults.ts";
+import { recipeExports } from "../helpers/recipes.ts";
 
 const text = (what: string) => new TextEncoder().encode(what);
 
@@ -55,6 +56,28 @@ Deno.test("recipes: BlockList takes ::ffff:192.0.2.1 for IPv4", () => {
   list.addSubnet("192.0.2.0", 24);
   assert(list.check("::ffff:192.0.2.1", "ipv6"));
   assert(!list.check("::ffff:198.51.100.1", "ipv6"));
+});
+
+Deno.test("recipes: a line that is too long is reported, and closes the connection", async () => {
+  const { chunks, intoLines } = await recipeExports(
+    "Lines",
+    ...["chunks", "intoLines"],
+  );
+  const failed = Promise.withResolvers<unknown>();
+  await using listener = listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    onConnectionError: failed.resolve,
+  }, async (conn) => {
+    const lines = ReadableStream.from<Uint8Array<ArrayBuffer>>(chunks(conn))
+      .pipeThrough(new TextDecoderStream())
+      .pipeThrough(intoLines(1000));
+    for await (const _line of lines);
+  });
+  using client = await connect(listener);
+  await writeAll(client, text(`${"x".repeat(1001)}\n`));
+  assert(await isClosed(client));
+  assert(await failed.promise instanceof RangeError);
 });
 
 Deno.test("recipes: await using waits for a client that stays", async () => {

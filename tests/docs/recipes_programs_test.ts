@@ -14,6 +14,7 @@ const RUN: Record<string, string> = {
   "The client's address behind HAProxy and nginx": "ts haproxy nginx",
   "Client certificates and SNI": "haproxy",
   "Every core": "sh",
+  "Leaving a load balancer": "ts ignore haproxy",
   "Docker": "dockerfile",
   "systemd": "ini",
   "Socket activation": "ini sh",

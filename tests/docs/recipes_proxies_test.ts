@@ -1,14 +1,16 @@
 /** docs/recipes.md: what is in front of a listener, run as it stands there. */
 import { assertEquals } from "@std/assert";
-import { freePort } from "../helpers/free_port.ts";
 import { type ConnectionCallback, listen, proxyHeader } from "@evconn/listener";
 import { tlsNames } from "../../examples/behind_haproxy/tls_names.ts";
-import { readAll } from "../helpers/clients.ts";
+import { readAll, until } from "../helpers/clients.ts";
 import { Process, run } from "../helpers/example_process.ts";
-import { writeAll } from "../helpers/faults.ts";
+import { roundTrip, writeAll } from "../helpers/faults.ts";
+import { freePort } from "../helpers/free_port.ts";
+import { HAS_SIGNALS } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
 import { missingNginxStream, Proxy } from "../helpers/proxies.ts";
-import { recipe } from "../helpers/recipes.ts";
+import { recipe, recipeFile } from "../helpers/recipes.ts";
+import { name, serveRegistry, version } from "../helpers/registry.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
 
 const KEY = "tests/testdata/localhost.key";
@@ -124,3 +126,78 @@ Deno.test("tlsNames() leaves out what the header does not have", () => {
   const short = new Uint8Array([1, 0, 0, 0, 0, 0x22, 0, 9, 97]);
   assertEquals(names({ type: 0x20, value: short }), { commonName: "a" });
 });
+
+const LEAVING = "Leaving a load balancer";
+
+/** Saves the recipe's service in a folder of its own and starts it. */
+async function startService(port: number, registry: { url: string }) {
+  const stack = new AsyncDisposableStack();
+  const dir = stack.use(new TempDir());
+  const main = recipeFile(LEAVING, "main.ts").replace("9877", `${port}`)
+    .replace("data: health", "workers: 2, data: health")
+    .replace("5000", "Infinity"); // it must not give up
+  const imports = { [name]: `jsr:${name}@${version}` };
+  const files = {
+    "main.ts": `${main}console.log("listening");\n`,
+    "worker.ts": recipeFile(LEAVING, "worker.ts"),
+    "deno.json": JSON.stringify({ imports }),
+  };
+  for (const [file, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${dir.path}/${file}`, text);
+  }
+  const service = stack.use(
+    new Process(
+      Deno.execPath(),
+      [
+        "run",
+        "--quiet",
+        "--no-check",
+        "--allow-net",
+        "--allow-read=worker.ts",
+        "main.ts",
+      ],
+      { JSR_URL: registry.url, DENO_DIR: `${dir.path}/cache` },
+      undefined,
+      dir.path,
+    ),
+  );
+  await service.line(/^listening$/);
+  return Object.assign(stack, { service });
+}
+
+Deno.test(
+  "recipes: a service with workers leaves HAProxy, and no client is lost",
+  {
+    ignore: !HAS_SIGNALS || missing("haproxy"),
+  },
+  async () => {
+    await using registry = await serveRegistry();
+    const [one, two, port] = [freePort(), freePort(), freePort()];
+    await using first = await startService(one, registry);
+    await using _second = await startService(two, registry);
+    const config = recipe(LEAVING, "haproxy").replace("9877", `${one}`)
+      .replace("9878", `${two}`).replace(":9876", `127.0.0.1:${port}`);
+    await using _haproxy = await Proxy.haproxy(config);
+    let isOver = false, answered = 0, lost = 0;
+    const clients = Array.from({ length: 4 }, async () => {
+      while (!isOver) {
+        try {
+          using client = await Deno.connect({ hostname: "127.0.0.1", port });
+          if (await roundTrip(client, "hello") === "hello") answered++;
+          else lost++;
+        } catch {
+          lost++;
+        }
+      }
+    });
+    const fiftyMore = (before = answered) =>
+      until(() => answered > before + 50);
+    await fiftyMore();
+    first.service.kill("SIGTERM");
+    const { code, stderr } = await first.service.output();
+    await fiftyMore();
+    isOver = true;
+    await Promise.all(clients);
+    assertEquals([code, stderr, lost], [0, "", 0]);
+  },
+);
