@@ -1,10 +1,12 @@
-/** What `deno test --doc` cannot run of the documents: two files at once, and links. */
+/** What `deno test --doc` cannot run of the documents: whole programs, and links. */
 import { assertEquals } from "@std/assert";
+import { connect, readAll, turns } from "../helpers/clients.ts";
+import { Process, run } from "../helpers/example_process.ts";
+import { roundTrip } from "../helpers/faults.ts";
 import { freePort } from "../helpers/free_port.ts";
-import { connect, readAll } from "../helpers/clients.ts";
-import { Process } from "../helpers/example_process.ts";
-import { name, serveRegistry, version } from "../helpers/registry.ts";
+import { missing } from "../helpers/missing.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
+import { startUserProgram } from "../helpers/user_program.ts";
 
 const ROOT = new URL("../..", import.meta.url);
 const DOCUMENTS = [
@@ -21,34 +23,94 @@ const DOCUMENTS = [
 
 const read = (path: string) => Deno.readTextFile(new URL(path, ROOT));
 
-Deno.test("guide: the two files of a service on every core, and their command", async () => {
-  const guide = await read("docs/guide.md");
-  await using dir = new TempDir();
-  const port = freePort();
-  for (const file of ["main.ts", "worker.ts"]) {
-    const [, program] = guide.split(`// ${file}\n`);
-    await Deno.writeTextFile(
-      `${dir.path}/${file}`,
-      program!.split("```")[0]!.replace("9876", `${port}`),
-    );
+const GUIDE = await read("docs/guide.md");
+
+/** The block of the guide that is a file. Its name is in the block's first line. */
+function fileOf(name: string): string {
+  return GUIDE.split(`// ${name}\n`)[1]!.split("```")[0]!;
+}
+
+/** The one command of the guide that begins so, without its first word. */
+function commandOf(start: string): string {
+  const lines = GUIDE.split("\n").filter((line) => line.startsWith(start));
+  assertEquals(lines.length, 1, start);
+  return lines[0]!.replace(/^\w+ /, "");
+}
+
+/** Waits until a server is there. */
+async function connectSoon<T>(connect: () => Promise<T>): Promise<T> {
+  for (const end = performance.now() + 60_000;;) {
+    try {
+      return await connect();
+    } catch (error) {
+      const isEarly = error instanceof Deno.errors.ConnectionRefused ||
+        error instanceof Deno.errors.NotFound;
+      if (!isEarly || performance.now() > end) throw error;
+      await turns();
+    }
   }
-  await using registry = await serveRegistry();
-  const imports = { [name]: `jsr:${name}@${version}` };
-  await Deno.writeTextFile(
-    `${dir.path}/deno.json`,
-    JSON.stringify({ imports }),
-  );
-  const [, command] = /^deno (run .*--allow-read=worker.ts.*)$/m.exec(guide)!;
-  await using service = new Process(
-    Deno.execPath(),
-    command!.split(" "),
-    { JSR_URL: registry.url, DENO_DIR: `${dir.path}/cache` },
-    undefined,
-    dir.path,
-  );
-  await service.line(/^Port/);
+}
+
+Deno.test("guide: the two files of a service on every core, and their command", async () => {
+  const port = freePort();
+  await using program = await startUserProgram({
+    "main.ts": fileOf("main.ts").replace("9876", `${port}`),
+    "worker.ts": fileOf("worker.ts"),
+  }, commandOf("deno run --allow-net --allow-read=worker.ts"));
+  await program.process.line(/^Port/);
   const addr = { transport: "tcp" as const, hostname: "127.0.0.1", port };
   assertEquals(await readAll(await connect({ addr })), "hello\n");
+});
+
+Deno.test("guide: the TLS server, with a certificate and a client of openssl", {
+  ignore: missing("openssl"),
+}, async () => {
+  await using dir = new TempDir();
+  const args = commandOf("openssl req").split(" ").map((arg) =>
+    arg.endsWith(".pem") ? `${dir.path}/${arg}` : arg
+  );
+  const { code, stderr } = await run("openssl", args);
+  assertEquals(code, 0, stderr);
+  const cert = await Deno.readTextFile(`${dir.path}/cert.pem`);
+  const port = freePort();
+  await using _server = await startUserProgram({
+    "tls.ts": fileOf("tls.ts").replace("8443", `${port}`),
+    "cert.pem": cert,
+    "key.pem": await Deno.readTextFile(`${dir.path}/key.pem`),
+  }, commandOf("deno run --allow-net --allow-read=cert.pem"));
+  using client = await connectSoon(() =>
+    Deno.connectTls({ hostname: "localhost", port, caCerts: [cert] })
+  );
+  assertEquals(await roundTrip(client, "hello"), "hello");
+  await using openssl = new Process(
+    "openssl",
+    commandOf("openssl s_client").replace("8443", `${port}`).split(" "),
+  );
+  await openssl.write("hello\n");
+  assertEquals(await openssl.line(), "hello");
+});
+
+Deno.test("guide: the server on a Unix socket", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  await using server = await startUserProgram(
+    { "unix.ts": fileOf("unix.ts") },
+    commandOf("deno run --allow-net=unix:"),
+  );
+  const path = `${server.folder}/echo.sock`;
+  using client = await connectSoon(() =>
+    Deno.connect({ transport: "unix", path })
+  );
+  assertEquals(await roundTrip(client, "hello"), "hello");
+});
+
+Deno.test("guide: there is no block that nobody runs", () => {
+  const files = [...GUIDE.matchAll(/^\/\/ (\S+\.ts)$/gm)].map(([, name]) =>
+    name
+  );
+  assertEquals(files, ["tls.ts", "unix.ts", "main.ts", "worker.ts"]);
+  const ignored = GUIDE.split("```ts ignore\n").length - 1;
+  assertEquals(ignored, files.length + 2); // two show a call and nothing else
 });
 
 /** The anchors that the headings of a document have. */

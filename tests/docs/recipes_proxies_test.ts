@@ -10,8 +10,8 @@ import { HAS_SIGNALS } from "../helpers/machine.ts";
 import { missing } from "../helpers/missing.ts";
 import { missingNginxStream, Proxy } from "../helpers/proxies.ts";
 import { recipe, recipeFile } from "../helpers/recipes.ts";
-import { name, serveRegistry, version } from "../helpers/registry.ts";
 import { TempDir } from "../helpers/temp_dir.ts";
+import { startUserProgram } from "../helpers/user_program.ts";
 
 const KEY = "tests/testdata/localhost.key";
 const CERT = "tests/testdata/localhost.crt";
@@ -129,40 +129,17 @@ Deno.test("tlsNames() leaves out what the header does not have", () => {
 
 const LEAVING = "Leaving a load balancer";
 
-/** Saves the recipe's service in a folder of its own and starts it. */
-async function startService(port: number, registry: { url: string }) {
-  const stack = new AsyncDisposableStack();
-  const dir = stack.use(new TempDir());
+/** Starts the recipe's service. */
+async function startService(port: number) {
   const main = recipeFile(LEAVING, "main.ts").replace("9877", `${port}`)
     .replace("data: health", "workers: 2, data: health")
     .replace("5000", "Infinity"); // it must not give up
-  const imports = { [name]: `jsr:${name}@${version}` };
-  const files = {
+  const service = await startUserProgram({
     "main.ts": `${main}console.log("listening");\n`,
     "worker.ts": recipeFile(LEAVING, "worker.ts"),
-    "deno.json": JSON.stringify({ imports }),
-  };
-  for (const [file, text] of Object.entries(files)) {
-    await Deno.writeTextFile(`${dir.path}/${file}`, text);
-  }
-  const service = stack.use(
-    new Process(
-      Deno.execPath(),
-      [
-        "run",
-        "--quiet",
-        "--no-check",
-        "--allow-net",
-        "--allow-read=worker.ts",
-        "main.ts",
-      ],
-      { JSR_URL: registry.url, DENO_DIR: `${dir.path}/cache` },
-      undefined,
-      dir.path,
-    ),
-  );
-  await service.line(/^listening$/);
-  return Object.assign(stack, { service });
+  }, "run --allow-net --allow-read=worker.ts main.ts");
+  await service.process.line(/^listening$/);
+  return service;
 }
 
 Deno.test(
@@ -171,10 +148,9 @@ Deno.test(
     ignore: !HAS_SIGNALS || missing("haproxy"),
   },
   async () => {
-    await using registry = await serveRegistry();
     const [one, two, port] = [freePort(), freePort(), freePort()];
-    await using first = await startService(one, registry);
-    await using _second = await startService(two, registry);
+    await using first = await startService(one);
+    await using _second = await startService(two);
     const config = recipe(LEAVING, "haproxy").replace("9877", `${one}`)
       .replace("9878", `${two}`).replace(":9876", `127.0.0.1:${port}`);
     await using _haproxy = await Proxy.haproxy(config);
@@ -193,8 +169,8 @@ Deno.test(
     const fiftyMore = (before = answered) =>
       until(() => answered > before + 50);
     await fiftyMore();
-    first.service.kill("SIGTERM");
-    const { code, stderr } = await first.service.output();
+    first.process.kill("SIGTERM");
+    const { code, stderr } = await first.process.output();
     await fiftyMore();
     isOver = true;
     await Promise.all(clients);
