@@ -1,7 +1,7 @@
 /**
- * One TCP service on every core: a port that several workers serve together, steered
- * from one place. {@linkcode listenParallel} starts the workers, and each of them calls
- * {@linkcode serveParallel}.
+ * One TCP service on every core: several workers listen on the same port, and are
+ * controlled from one place. {@linkcode listenParallel} starts the workers, and each of
+ * them calls {@linkcode serveParallel}.
  *
  * ```ts ignore
  * // main.ts
@@ -45,12 +45,12 @@ export type {
 } from "./internal/parallel/types.ts";
 
 /**
- * Listens on a TCP port with several workers. They share one queue of the kernel, and
- * connections are spread evenly among them.
+ * Listens on a TCP port with several workers. They accept from one queue of the kernel,
+ * and connections are distributed evenly among them.
  *
- * A worker with an error that it does not catch is replaced. Its own connections are
- * lost, and no others. A worker in a loop that does not end cannot be stopped since Deno
- * 2.7: the other workers go on, but the process ends only by `Deno.exit()`.
+ * A worker that fails with an uncaught error is replaced. Its own connections are lost,
+ * and no others. Since Deno 2.7, a worker in a loop that does not end cannot be stopped:
+ * the other workers go on, but the process ends only by `Deno.exit()`.
  *
  * Functions cannot be sent to another thread, so the callback is in a module of its own,
  * which calls {@linkcode serveParallel}. It may be the module of the parent, too: in a
@@ -59,15 +59,15 @@ export type {
  * @typeParam D The type of `data`.
  * @param worker The URL of the workers' module: `new URL("./worker.ts", import.meta.url)`.
  * @param options Where to listen, and with how many workers.
- * @returns The service. All workers listen.
- * @throws {TypeError} If `worker` is not a URL, or an option is of a wrong type.
+ * @returns The service, when all workers listen.
+ * @throws {TypeError} If `worker` is not a URL, or an option has a wrong type.
  * @throws {RangeError} If `workers` is not a positive integer, or `tcpBacklog` is 0 or
- * no integer.
+ * not an integer.
  * @throws {Deno.errors.NotSupported} With TLS, and with a Unix socket.
- * @throws {Deno.errors.AddrInUse} If the port is taken, also by this process.
- * @throws {Error} What a worker has thrown before it listened; also if its module ends
- * it, does not call `serveParallel()`, or is not evaluated after 30 s. No worker is left
- * then.
+ * @throws {Deno.errors.AddrInUse} If the port is in use, also by this process.
+ * @throws {Error} If a worker throws before it listens: its error. Also if its module ends
+ * the worker, does not call `serveParallel()`, or is not evaluated within 30 s. Then no
+ * worker is left running.
  * @category Every core
  */
 export async function listenParallel<D = undefined>(
@@ -80,15 +80,15 @@ export async function listenParallel<D = undefined>(
 }
 
 /**
- * Serves connections in a worker that {@linkcode listenParallel} has started. Where to
- * listen, and the callback's `data`, come from there. It must be called while the module
- * is evaluated: at its top level, which may await something before.
+ * Serves connections in a worker that {@linkcode listenParallel} has started. The address
+ * and the callback's `data` come from there. Call this function at the top level of the
+ * module; it may await something before.
  *
  * @typeParam D The type of `data`.
- * @param callback Called for each connection, as the callback of `listen()`.
- * @param options The listener's options. A limit is this worker's own.
- * @throws {TypeError} If an option is of a wrong type, this is not a worker that
- * `listenParallel()` has started, or it serves already.
+ * @param callback Called for each connection, like the callback of `listen()`.
+ * @param options The listener's options. Limits apply to each worker separately.
+ * @throws {TypeError} If an option has a wrong type, if this is not a worker that
+ * `listenParallel()` has started, or if `serveParallel()` was called before.
  * @throws {RangeError} If a number is out of range.
  * @category Every core
  */

@@ -8,28 +8,26 @@ import type {
 /**
  * How the workers share a port:
  *
- * - `"shared"`: they accept from one queue of the kernel, on every system;
- * - `"reusePort"`: each has a queue of its own (`SO_REUSEPORT`), on Linux with
- *   `--unstable-net`. Clients that wait for a worker that is blocked go on waiting,
- *   and those in the queue of one that ends can be reset;
- * - `"single"`: there is one worker, because Deno can do neither.
+ * - `"shared"`: all workers accept from one queue of the kernel, on every system;
+ * - `"reusePort"`: each worker has its own queue (`SO_REUSEPORT`), on Linux with
+ *   `--unstable-net`. Clients in the queue of a blocked worker wait for it, and clients in
+ *   the queue of a worker that ends can be reset;
+ * - `"single"`: there is one worker, because Deno supports neither.
  *
- * Deno 2 has `"shared"`. The others are for what may come.
+ * In Deno 2 it is `"shared"`. The others are for versions that may not support that.
  *
  * @category Every core
  */
 export type ParallelMode = "shared" | "reusePort" | "single";
 
 /**
- * Where to listen, and with how many workers.
+ * Options of `listenParallel()`.
  *
  * @typeParam D The type of `data`.
  * @category Every core
  */
 export interface ParallelOptions<D = unknown> {
-  /**
-   * The port. With 0 the system picks one, which is the same for all workers.
-   */
+  /** The port. With 0, the system chooses one port for all workers. */
   port: number;
   /**
    * The address to listen on.
@@ -50,9 +48,8 @@ export interface ParallelOptions<D = unknown> {
    */
   workers?: number;
   /**
-   * The third argument of the callback, in every worker. It is copied as
-   * `structuredClone()` does, so there can be no functions in it; a
-   * `SharedArrayBuffer` is shared.
+   * The third argument of the callback, in every worker. It is copied like by
+   * `structuredClone()`, so it cannot contain functions. A `SharedArrayBuffer` is shared.
    */
   data?: D;
   /**
@@ -70,58 +67,58 @@ export interface ParallelOptions<D = unknown> {
 }
 
 /**
- * The counts of all workers together. None goes down when a worker is replaced,
- * except those of connections that are there now.
+ * The counters of all workers together. When a worker is replaced, its counters are kept,
+ * except those that say how many connections there are now.
  *
  * @category Every core
  */
 export interface ParallelStats extends ListenerStats {
-  /** The counts of each worker, with those of the threads that it had before. */
+  /** The counters of each worker, including those from before it was replaced. */
   workers: ListenerStats[];
-  /** How often a worker was replaced because it had failed. */
+  /** How many times a worker was replaced after a failure. */
   restarts: number;
 }
 
 /**
- * How a shutdown of all workers went.
+ * The result of `shutdown()` of all workers.
  *
  * @category Every core
  */
 export interface ParallelShutdownResult extends ShutdownResult {
   /**
-   * The workers that did not answer in time, counted from 0: each of them is in a loop
-   * that does not end. Since Deno 2.7 nothing can stop it: the port stays open, and the
-   * process alive, until the loop ends.
+   * The numbers of the workers that did not answer in time, counted from 0: each of them
+   * is in a loop that does not end. Since Deno 2.7, nothing can stop such a worker. The
+   * port stays open, and the process alive, until the loop ends.
    */
   unanswered: number[];
 }
 
 /**
- * A service on every core: what {@linkcode listenParallel} gives. Its commands reach all
- * workers. They wait 1 s at most for a worker that does not answer.
+ * A service on every core, returned by {@linkcode listenParallel}. Its methods apply to
+ * all workers. They wait at most 1 s for a worker that does not answer.
  *
  * @category Every core
  */
 export interface ParallelListener extends AsyncDisposable {
-  /** The address that is listened on. */
+  /** The address that the workers listen on. */
   readonly addr: Deno.NetAddr;
   /** The number of workers. */
   readonly workers: number;
   /** How the workers share the port. */
   readonly mode: ParallelMode;
-  /** The state of the service, as the `state` of a listener. */
+  /** The state of the service, like the `state` of a `ConnListener`. */
   readonly state: "listening" | "paused" | "draining" | "closed";
-  /** Resolves when the service is closed and no worker is left. Never rejects. */
+  /** Resolves when the service is closed, and all workers have ended. Never rejects. */
   readonly finished: Promise<void>;
 
   /**
-   * Makes the service keep the process alive, as it does by default, unless it is paused.
+   * Lets the service keep the process alive unless it is paused. This is the default.
    */
   ref(): void;
 
   /**
-   * Lets the process end although the service accepts connections. Those whose callback's
-   * promise is pending keep it alive. A worker that ends itself while it has none is
+   * Lets the process end while the service accepts connections. Active connections keep
+   * the process alive. A worker that ends itself while it has no active connection is
    * noticed at the next connection, or after `ref()`.
    */
   unref(): void;
@@ -137,57 +134,58 @@ export interface ParallelListener extends AsyncDisposable {
 
   /**
    * Changes the data that callbacks get with new connections, also in workers that are
-   * started later. It is copied, as the option `data` is.
+   * started later. It is copied, like the option `data`.
    *
    * @throws {DOMException} If the data cannot be copied (`DataCloneError`).
    */
   setData(data: unknown): Promise<void>;
 
   /**
-   * Gives the counts of all workers, together and one by one. The last known counts of a
-   * worker stand in for those of one that does not answer within 1 s.
+   * Returns the counters of all workers, together and for each worker. If a worker does
+   * not answer within 1 s, its last known counters are used.
    */
   stats(): Promise<ParallelStats>;
 
   /**
-   * Replaces all workers, for new code or fresh memory. One after the other, a new one
-   * listens, and the old one accepts no more. The old ones serve their connections to the
-   * end, side by side. No client is refused, reset or left without an answer.
+   * Replaces all workers, for new code or fresh memory. One after the other, a new worker
+   * begins to listen, and the old one stops accepting. The old workers then serve their
+   * connections until they end, all at the same time. No client is refused, reset or left
+   * without an answer.
    *
-   * A second call begins when all workers of the first one listen.
+   * A second call waits until all workers of the first call listen.
    *
-   * @param options After how many ms the connections of the old workers are closed. Without
-   * `timeout`, they may stay as long as they like.
-   * @returns A promise that resolves when the old workers have ended. A worker that does
-   * not answer within 1 s is not waited for.
-   * @throws {Error} What a new worker has thrown before it listened, or that it does not
-   * call `serveParallel()`. The workers that are not replaced yet go on.
+   * @param options `timeout`: how long the old workers may serve their connections, in ms.
+   * Without it, there is no limit.
+   * @returns A promise that resolves when the old workers have ended. It does not wait for
+   * a worker that does not answer within 1 s.
+   * @throws {Error} If a new worker throws before it listens, or does not call
+   * `serveParallel()`. Workers that were not replaced yet go on.
    */
   restart(options?: { timeout?: number }): Promise<void>;
 
   /**
    * Delivers the connections that wait in the kernel's queue, closes the socket, waits
-   * for the active connections, and ends the workers. A second call joins the first,
-   * and may shorten the wait. During a restart, the old workers end as well.
+   * for the active connections, and ends the workers. A second call returns the result of
+   * the first, and can shorten its timeout. During a restart, the old workers end as well.
    *
-   * @param options How long to wait, in ms, as for one listener. Without `timeout`, for as
-   * long as the connections stay.
-   * @returns How many connections completed, how many were cut off, and which workers
-   * did not answer within `timeout` and 1 s more.
+   * @param options `timeout`: how long to wait for active connections, in ms. Without it,
+   * there is no limit.
+   * @returns How many connections completed, how many were closed at the timeout, and which
+   * workers did not answer within `timeout` and 1 s more.
    */
   shutdown(
     options?: Pick<ShutdownOptions, "timeout">,
   ): Promise<ParallelShutdownResult>;
 
   /**
-   * Closes the socket. Connections that are being served are left alone; the workers
-   * end with them.
+   * Closes the socket. Active connections go on, and each worker ends when it has none
+   * left.
    *
-   * @returns A promise that resolves when the address can be listened on again, unless
-   * a worker does not answer.
+   * @returns A promise that resolves when the address can be used again, or when a worker
+   * has not answered for 1 s.
    */
   close(): Promise<void>;
 
-  /** `shutdown()`, for `await using`. */
+  /** Calls `shutdown()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
