@@ -432,14 +432,15 @@ Deno.test("a failed accept is told during the wait, and tried again after it", a
 
 Deno.test("retry() tries at once", async () => {
   const socket = new StandIn((call) =>
-    call < 6 ? osError("EMFILE") : undefined
+    call < 9 ? osError("EMFILE") : undefined
   );
   using service = new Service([], socket);
   service.want();
-  await until(() => socket.calls === 5 && service.acceptor.holds.any);
+  // The next wait is 640 ms, which a busy machine does not miss.
+  await until(() => socket.calls === 8 && service.acceptor.holds.any);
   service.acceptor.retry();
-  assertEquals([socket.calls, service.acceptor.holds.list], [6, []]);
-  await until(() => socket.calls === 7);
+  assertEquals([socket.calls, service.acceptor.holds.list], [9, []]);
+  await until(() => socket.calls === 10);
   assertEquals(service.acceptor.holds.list, []);
 });
 
@@ -450,7 +451,7 @@ Deno.test("clients that are gone are tried again at once, but not for ever", asy
   await until(() => service.acceptor.holds.any);
   assertEquals(service.acceptor.holds.list, [BACKOFF]);
   assertEquals([socket.calls, service.gone], [256, 256]);
-  await until(() => socket.calls === 512);
+  await until(() => socket.calls >= 512);
   assertEquals(service.failures, []);
 });
 
@@ -560,11 +561,12 @@ Deno.test("stop() during the wait after a failure leaves no timer", async () => 
   const socket = new StandIn(() => osError("EMFILE"));
   using service = new Service([], socket);
   service.want();
-  await until(() => socket.calls === 3);
+  await until(() => socket.calls >= 3);
+  const { calls } = socket;
   assertEquals(service.acceptor.stop(), []);
   assertEquals(service.acceptor.holds.list, []);
   await turns();
-  assertEquals(socket.calls, 3);
+  assertEquals(socket.calls, calls);
 });
 
 Deno.test("the socket keeps the process alive while somebody is to be let in", () => {

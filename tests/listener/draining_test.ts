@@ -45,7 +45,7 @@ class Starving extends StandIn {
 
   /** 5 ms, doubled seven times: the next try is far. */
   async waitsLong(): Promise<void> {
-    await until(() => this.failures === 8);
+    await until(() => this.failures >= 8);
   }
 }
 
@@ -136,7 +136,7 @@ Deno.test("shutdown() keeps trying for a while when there are no descriptors", a
   const clients = await connectAll(socket, 3);
   await socket.waitsLong();
   const result = listener.shutdown();
-  await until(() => socket.failures === 10); // it has tried twice, and waits 10 ms
+  await until(() => socket.failures >= 10); // it has tried twice, and waits 10 ms
   socket.isStarving = false;
   assertEquals(await result, { completed: 3, aborted: 0 });
   for (const client of clients) assertEquals(await readAll(client), "hello");
@@ -160,9 +160,9 @@ Deno.test("shutdown() does not give up while a connection is active", async () =
   socket.isStarving = true;
   // The accept in flight was called before: it takes one more.
   clients.push(...await connectAll(socket, 3));
-  await until(() => socket.failures === 1);
+  await until(() => socket.failures >= 1);
   const result = listener.shutdown();
-  await until(() => socket.failures === 11); // 5 ms, doubled eight times: 2.5 s
+  await until(() => socket.failures >= 11); // 5 ms, doubled eight times: 2.5 s
   assertEquals(listener.state, "draining");
   socket.isStarving = false;
   for (const client of clients) await client.closeWrite();
@@ -362,7 +362,7 @@ Deno.test("close() during shutdown({ timeout }) leaves no timer behind", async (
   const listener = new ConnListener(socket, socket, hello);
   await socket.waitsLong();
   const result = listener.shutdown({ timeout: 2 ** 31 - 1 });
-  await until(() => socket.failures === 9);
+  await until(() => socket.failures >= 9);
   await listener.close();
   assertEquals(await result, NONE);
 });
