@@ -149,6 +149,27 @@ testSame("reads nothing into no room", async ({ conn }) => {
   return [before, await readText(conn)];
 }, "hello");
 
+testSame("refuses to read into what is no Uint8Array", async ({ conn }) => {
+  const refused = [
+    undefined,
+    null,
+    new ArrayBuffer(8),
+    new DataView(new ArrayBuffer(8)),
+    new Uint16Array(4),
+    [0, 0],
+  ];
+  const outcomes: string[] = [];
+  for (const p of refused) {
+    try {
+      outcomes.push(await named(conn.read(p as never)));
+    } catch {
+      outcomes.push("thrown");
+    }
+  }
+  assert(outcomes.every((outcome) => outcome !== "done"), String(outcomes));
+  return [...outcomes, await readText(conn)];
+}, "hello");
+
 testSame("serves two reads at once", async ({ conn, client }) => {
   const reads = [readText(conn, 5), readText(conn, 5)];
   await say(client, "world");
@@ -365,6 +386,24 @@ testOver("timeOut() ends every operation with TimedOut", async (transport) => {
   assertThrows(() => conn.close(), Deno.errors.BadResource);
   client.close();
 }, !CLOSE_ENDS_WRITES);
+
+Deno.test("what only reading ahead needs is there once something is read ahead", async () => {
+  using pair = await pairOn(tcp);
+  const { conn, client } = pair;
+  const state = stateOf(conn);
+  const sweep = new Sweep(60_000, timeOut);
+  sweep.end(); // its timer goes with the last wait
+  limitIdling(state, sweep);
+  assertEquals(state.ahead, undefined);
+  await say(client, "hello");
+  assertEquals(await readText(conn), "hello");
+  assertEquals(state.ahead, undefined);
+  await say(client, "world");
+  await readAhead(conn);
+  assert(state.ahead !== undefined);
+  assertEquals(await readText(conn), "world");
+  assertEquals(state.ahead, undefined); // its buffer is another's
+});
 
 Deno.test("a covered connection without bytes ahead can be given to Deno.serveHttp()", async () => {
   interface HttpConn extends AsyncIterable<HttpEvent> {
