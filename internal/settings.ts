@@ -24,16 +24,27 @@ export function readOnce<T extends object>(options: T): T {
     refuse(TypeError, "options", "an object", options);
   }
   const values = new Map<PropertyKey, unknown>();
+  const get = (key: PropertyKey) => {
+    if (!values.has(key)) {
+      values.set(key, options[key as keyof T] ?? undefined);
+    }
+    return values.get(key);
+  };
   return new Proxy({} as T, {
-    get(_, key) {
-      if (!values.has(key)) {
-        values.set(key, options[key as keyof T] ?? undefined);
-      }
-      return values.get(key);
-    },
+    get: (_, key) => get(key),
     set(_, key, value) {
       values.set(key, value);
       return true;
+    },
+    // A copy, as another function in place of Deno's may make, has what is given.
+    ownKeys() {
+      const set = [...values.keys()].filter((key) => get(key) !== undefined);
+      return [...new Set([...Reflect.ownKeys(options), ...set])] as string[];
+    },
+    getOwnPropertyDescriptor(_, key) {
+      const value = get(key);
+      if (value === undefined && !(key in options)) return undefined;
+      return { value, configurable: true, enumerable: true, writable: true };
     },
   });
 }
