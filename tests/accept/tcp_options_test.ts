@@ -1,7 +1,8 @@
 /** What the listener sets on sockets, read back from Linux itself. */
 import { assertEquals } from "@std/assert";
-import { listen } from "@evconn/listener";
-import { connect } from "../helpers/clients.ts";
+import { ConnListener, listen } from "@evconn/listener";
+import { connect, isClosed } from "../helpers/clients.ts";
+import { StandIn } from "../helpers/stand_in.ts";
 
 const ignore = Deno.build.os !== "linux";
 
@@ -116,4 +117,26 @@ Deno.test("a child process inherits neither the listener nor a connection", {
   assertEquals([...socketsOf(child.pid).intersection(opened)], []);
   await input.close();
   await output.cancel();
+});
+
+Deno.test("noDelay that a connection does not have is told, and the listener goes on", async () => {
+  // A listener that somebody has put around one of TLS, say.
+  const socket = new StandIn(() => undefined);
+  const { accept } = socket;
+  socket.accept = async () => {
+    const conn = await accept.call(socket);
+    return Object.assign(conn, { setNoDelay: undefined as never });
+  };
+  const told: unknown[] = [];
+  const listener = new ConnListener(socket, {
+    noDelay: true,
+    onConnectionError: (error) => void told.push(error),
+  }, () => {});
+  for (let i = 1; i <= 2; i++) {
+    using client = await connect(listener);
+    assertEquals(await isClosed(client), true);
+    assertEquals([told.length, listener.stats.aborted], [i, i]);
+  }
+  assertEquals(told.every((error) => error instanceof TypeError), true);
+  await listener.close();
 });
