@@ -50,6 +50,7 @@ export class FuzzWorld implements Hooks {
   #settled = 0; // accepts that have brought a connection
   /** How things were when they were looked at last. */
   #before = { accepting: true, accepted: 0, settled: 0 };
+  #wasEmptyFor: FuzzOwner | undefined; // the owner when nothing was undelivered
   #fault: unknown; // that was seen in a hook, which the listener may call as it likes
 
   constructor(seed: number) {
@@ -289,6 +290,11 @@ export class FuzzWorld implements Hooks {
     const { owner } = this;
     const undelivered = this.#undelivered();
     assert(undelivered >= 0, `${-undelivered} more inside than there are`);
+    // What comes while there is an owner is that owner's to look at.
+    if (owner !== undefined && this.#wasEmptyFor === owner) {
+      assertEquals(undelivered, 0, "came, and is kept from its owner");
+    }
+    this.#wasEmptyFor = undelivered === 0 ? owner : undefined;
     if (owner === undefined) this.#checkOwnerless(undelivered);
     else if (owner.listener.state !== "draining") {
       this.#checkOwned(owner, undelivered);
