@@ -1,6 +1,6 @@
 /**
- * A chat: each line that a client sends goes to all others. A client that reads slowly
- * is waited for. One that does not read is dropped before its lines fill the memory.
+ * A chat: each line of a client is sent to all others. They wait for a client that reads
+ * slowly. A client that does not read is disconnected before its lines fill the memory.
  *
  * ```sh
  * deno task example examples/chat_server.ts 9000
@@ -9,7 +9,7 @@
  * nc -U chat.sock
  * ```
  *
- * Start `nc` in two terminals: what you type in one of them comes out of the other.
+ * Start `nc` in two terminals: what you type in one of them appears in the other.
  *
  * Ctrl-C or SIGTERM ends it.
  *
@@ -41,7 +41,7 @@ if (unix === "") fail("--unix takes a path");
 const encoder = new TextEncoder();
 const guests = new Set<Guest>();
 
-/** Says a line to everybody but one. */
+/** Sends a line to all guests but one. */
 function tell(from: Guest, text: string, said: Iterable<number> = []) {
   const message = new Uint8Array([...encoder.encode(text), ...said, 10]);
   for (const guest of guests) if (guest !== from) guest.send(message);
@@ -59,7 +59,7 @@ async function welcome(conn: Deno.TcpConn | Deno.UnixConn) {
       await Promise.all([...guests].map((each) => each.catchUp()));
     }
   } catch {
-    // Reset, or dropped.
+    // The client has reset the connection, or was disconnected.
   }
   guest.drop();
   guests.delete(guest);

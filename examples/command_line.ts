@@ -1,29 +1,29 @@
-/** The command line that all examples have: `--help`, `--verbose`, options and a port. */
+/** The command line of all examples: `--help`, `--verbose`, options and a port. */
 import { parseArgs } from "@std/cli/parse-args";
 import { fail } from "./messages.ts";
 
 /**
- * The options that take a value, with the value that each has if it is not given. A
- * number is a port. The one called `port` may be given without its name.
+ * The options that take a value, with their defaults. A number is a port. The option
+ * `port` may be given without its name.
  */
 type Defaults = Record<string, string | number | undefined>;
 
-/** What the command line says. */
+/** The options and words of the command line. */
 type CommandLine<D extends Defaults> =
   & { [Name in keyof D]: D[Name] extends number ? number : D[Name] | string }
   & {
     /** Whether to print a line for each client. */
     verbose: boolean;
-    /** The arguments that are no options. */
+    /** The arguments that are not options. */
     words: string[];
   };
 
 /**
- * Reads the command line. With `--help`, and if it is wrong, the program ends here.
+ * Parses the command line. With `--help`, or if an argument is wrong, the program ends here.
  *
  * @param help What `--help` prints.
- * @param defaults The options that there are.
- * @returns What is given or else the default, by the options' names.
+ * @param defaults The options of the program.
+ * @returns The values, by the options' names.
  */
 export function commandLine<D extends Defaults>(
   help: string,
@@ -62,7 +62,7 @@ function refuseNegative(arg: string, defaults: Defaults): void {
   if ("port" in defaults) fail("Invalid port");
 }
 
-/** Reads a port; 0 stands for any that is free. */
+/** Parses a port. With 0 the system picks a free one. */
 function parsePort(text: string): number {
   const port = /^\d+$/.test(text) ? Number(text) : NaN;
   return port <= 65535 ? port : fail("Invalid port");

@@ -1,6 +1,6 @@
 /**
- * The echo server of libevent's documentation: everything that a client sends
- * comes back.
+ * The echo server of libevent's documentation: it sends back everything that a client
+ * sends.
  *
  * ```sh
  * deno task example examples/echo_server.ts 9876
@@ -38,8 +38,8 @@ const { hostname, port, verbose } = commandLine(HELP, {
 if (port === 0) fail("Invalid port");
 
 /**
- * Sends back what comes in until the client has sent everything. With one buffer that
- * is three times as fast as `conn.readable.pipeTo(conn.writable)`, which does the same.
+ * Sends everything back until the client has ended. With one buffer for all reads, that is
+ * three times as fast as `conn.readable.pipeTo(conn.writable)`, which does the same.
  */
 async function echo(conn: Deno.TcpConn) {
   if (verbose) logClient(conn);
@@ -52,7 +52,7 @@ async function echo(conn: Deno.TcpConn) {
   }
 }
 
-/** Shuts down, with libevent's words. */
+/** Shuts down with the message of libevent's example. */
 function giveUp({ message }: Error, listener: ConnListener) {
   // Deno's message ends with the number: "… (os error 24)".
   const [, text, number] = /^(.*) \(os error (\d+)\)$/.exec(message) ??

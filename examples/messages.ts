@@ -1,4 +1,4 @@
-/** What every example prints in the same way: who connects, and why it cannot go on. */
+/** Messages that all examples print: clients, and why the program ends. */
 
 /** Ends the program with a message. */
 export function fail(message: string): never {
@@ -7,12 +7,12 @@ export function fail(message: string): never {
 }
 
 /**
- * Does what may fail, such as to listen, at once or later. If it does, the program ends
- * with the reason.
+ * Runs an action, such as listening. If it throws or rejects, the program ends with a
+ * message.
  */
 export function tryTo<T>(what: string, action: () => T): T {
   const giveUp = ({ message }: Error) => {
-    // Some messages of the listener's own say it already.
+    // Some of the listener's own messages begin in the same way.
     const isSaid = message.includes("Cannot listen");
     return fail(isSaid ? message : `Cannot ${what}: ${message}`);
   };
@@ -24,7 +24,7 @@ export function tryTo<T>(what: string, action: () => T): T {
   }
 }
 
-/** Prints where a client has connected from, for `--verbose`. */
+/** Prints the address of a client, for `--verbose`. */
 export function logClient(
   { remoteAddr }: { remoteAddr: Deno.NetAddr | Deno.UnixAddr },
   print = console.log,
@@ -32,11 +32,11 @@ export function logClient(
   print(`client ${formatAddress(remoteAddr)}`);
 }
 
-/** Writes `127.0.0.1:9876`, `[::1]:9876`, or the path of a Unix socket. */
+/** Formats an address: `127.0.0.1:9876`, `[::1]:9876`, or the path of a Unix socket. */
 export function formatAddress(
   address: { hostname: string; port: number } | { path: string },
 ): string {
-  // A client of a Unix socket has no path, unless it takes one.
+  // A client of a Unix socket usually has no path.
   if ("path" in address) return address.path || "(unnamed)";
   const { hostname, port } = address;
   return hostname.includes(":")

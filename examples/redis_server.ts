@@ -1,6 +1,6 @@
 /**
- * A small Redis: strings, counters and expiry, in memory. The protocol and the commands
- * are in `redis/`. How it serves its clients is here.
+ * A small Redis: strings, counters and expiry, in memory. This file serves the clients.
+ * The protocol and the commands are in `redis/`.
  *
  * ```sh
  * deno task example examples/redis_server.ts 6379
@@ -8,7 +8,7 @@
  * redis-cli get greeting
  * ```
  *
- * On Ctrl-C or SIGTERM it answers the requests that have come, and ends. A second
+ * On Ctrl-C or SIGTERM it answers the requests that it has received, and ends. A second
  * Ctrl-C ends it at once.
  *
  * @module
@@ -32,9 +32,9 @@ Options:
   --verbose           Print the address of each client
   --help              Show this and exit`;
 
-/** Replies are written when a batch is answered, or so many bytes have come together. */
+/** Replies are written at the end of a batch, or when there are so many bytes. */
 const WRITE_AT = 256 * 1024;
-/** How long clients may take to fetch their last replies, in ms. */
+/** How long clients may take to read their last replies, in ms. */
 const GRACE = 500;
 
 const { hostname, port, verbose } = commandLine(HELP, {
@@ -42,11 +42,11 @@ const { hostname, port, verbose } = commandLine(HELP, {
   port: 6379,
 });
 
-/** Answers a client batch by batch: all that has come, then one write. */
+/** Answers a client in batches: all requests that were received, then one write. */
 async function serve(conn: Deno.TcpConn, listener: ConnListener) {
   if (verbose) logClient(conn);
   const requests = new Requests(), replies = new Replies();
-  // A client that waits for the next command has nothing to lose at the end.
+  // A client whose requests are all answered can be disconnected.
   while (await requests.read(conn)) {
     const open = await answer(requests, replies, conn);
     await replies.write(conn);
@@ -54,12 +54,12 @@ async function serve(conn: Deno.TcpConn, listener: ConnListener) {
   }
 }
 
-/** Whether the client is to be served any longer. */
+/** Answers a batch. Returns false if the connection is to be closed. */
 async function answer(requests: Requests, replies: Replies, conn: Deno.Conn) {
   try {
     for (let request; (request = requests.next());) {
       if (!execute(request, replies)) return false;
-      // A client that asks for much and reads little waits here.
+      // Backpressure: a client that reads slowly waits here.
       if (replies.length > WRITE_AT) await replies.write(conn);
     }
     return true;

@@ -1,21 +1,21 @@
 /**
- * A server that is replaced while its clients keep coming: two processes share
- * the port, and the old one leaves when the new one listens.
+ * Replaces a server while clients connect: two processes share the port, and the old
+ * process ends when the new one listens.
  *
  * ```sh
  * deno task example examples/rolling_restart.ts --port 9876
  * ```
  *
  * It replaces the server ten times with `shutdown()`, and ten times with a plain
- * `close()` that ends the process. Clients connect without pause meanwhile. In the end
- * it prints what became of their requests. Ctrl-C ends it early, and cleanly.
+ * `close()` that ends the process. Clients connect all the time. At the end it prints the
+ * results of their requests. Ctrl-C ends it early, and cleanly.
  *
  * With `SO_REUSEPORT` Linux gives each connection to one of the sockets when it begins.
  * When a socket is closed, Linux resets the connections that are still in its queue.
- * `shutdown()` accepts these first. What is left is the moment between its last look
- * into the queue and the end of the socket: at most one request of each client. With
- * the sysctl `net.ipv4.tcp_migrate_req=1` Linux (5.14 and later) gives those to the
- * other socket instead. The example prints its value.
+ * `shutdown()` accepts these first. It cannot accept clients that connect between its
+ * last look into the queue and the end of the socket. With the sysctl
+ * `net.ipv4.tcp_migrate_req=1` Linux (5.14 and later) gives these to the other socket. The
+ * example prints its value.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import { onEndSignal } from "./signals.ts";
 
 const HELP = `Usage: rolling_restart.ts [options]
 
-Replaces a server while clients connect without pause, and counts their requests.
+Replaces a server while clients connect, and counts their requests.
 
 Options:
   --port N      Listen on this port (default: 9876)
@@ -51,10 +51,10 @@ if (!(isCount(restarts) && isCount(clients) && clients <= 1000)) {
 const SERVER = import.meta.resolve("./rolling/server.ts");
 const HOSTNAME = "127.0.0.1";
 
-/** How an old server is ended. */
+/** How an old server ends. */
 type End = "shutdown" | "close";
 
-/** A server process that listens already. */
+/** Starts a server process. Resolves when it listens. */
 async function start(end: End): Promise<Deno.ChildProcess> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
@@ -63,7 +63,7 @@ async function start(end: End): Promise<Deno.ChildProcess> {
     ],
     stdin: "null",
     stdout: "piped",
-    detached: true, // a Ctrl-C in the terminal is not for it
+    detached: true, // Ctrl-C in the terminal must not end it
   }).spawn();
   const reader = child.stdout.getReader();
   const { done } = await reader.read();
@@ -72,7 +72,7 @@ async function start(end: End): Promise<Deno.ChildProcess> {
   return child;
 }
 
-/** Whether Linux gives connections to the other socket when it closes one. */
+/** Whether Linux gives connections to the other socket when one is closed. */
 function migrates(): string {
   try {
     return Deno.readTextFileSync("/proc/sys/net/ipv4/tcp_migrate_req").trim();
@@ -81,7 +81,7 @@ function migrates(): string {
   }
 }
 
-/** Replaces the server so many times among clients that keep coming. */
+/** Replaces the server so many times while clients connect. */
 async function roll(end: End, interrupted: AbortSignal): Promise<Counts> {
   const counts = { answered: 0, reset: 0, unanswered: 0, refused: 0 };
   let server = await start(end);

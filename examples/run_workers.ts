@@ -1,4 +1,4 @@
-/** A service with several workers, from its command line to its end. */
+/** Runs a service with several workers, from its command line to its end. */
 import {
   listenParallel,
   type ParallelListener,
@@ -7,13 +7,13 @@ import { commandLine } from "./command_line.ts";
 import { fail, formatAddress, tryTo } from "./messages.ts";
 import { onEndSignal } from "./signals.ts";
 
-/** What all workers get as the callback's third argument. */
+/** The third argument of the callback in all workers. */
 export interface Data {
   /** Whether to print a line for each client. */
   verbose: boolean;
 }
 
-/** Reads a number of workers. */
+/** Parses the number of workers. */
 export function parseWorkers(text: string): number {
   return /^[1-9]\d?$/.test(text) ? Number(text) : fail("Invalid --workers");
 }

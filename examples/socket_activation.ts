@@ -1,6 +1,6 @@
 /**
- * An echo server on a socket that systemd has opened. The first client starts it. The
- * port stays open while it restarts.
+ * An echo server on a socket that systemd opens. systemd starts it when the first client
+ * connects. The port stays open while it restarts.
  *
  * ```sh
  * systemd-socket-activate -l 127.0.0.1:9876 \
@@ -9,9 +9,9 @@
  * nc 127.0.0.1 9876
  * ```
  *
- * The socket is for the process that systemd starts, and for no other. So that must be
- * Deno itself, and neither npx nor a task. With npx, the path of Deno is what
- * `npx -y deno@2.9.6 eval -p "Deno.execPath()"` prints.
+ * systemd gives the socket to the process that it starts. So that process must be Deno
+ * itself, not npx or a task. With npx, `npx -y deno@2.9.6 eval -p "Deno.execPath()"`
+ * prints the path of Deno.
  *
  * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
  * at once.
@@ -38,7 +38,7 @@ const FIRST = 3;
 
 const { verbose, words } = commandLine(HELP, {});
 if (words.length > 0) fail("It takes no port: systemd has opened the socket");
-// The variables may be meant for the process that has started this one.
+// Otherwise the variables are those of another process, which has started this one.
 const isForUs = Deno.env.get("LISTEN_PID") === String(Deno.pid);
 const count = isForUs ? Number(Deno.env.get("LISTEN_FDS")) : 0;
 if (count !== 1) fail(`Needs one socket from systemd, has ${count}`);
@@ -55,7 +55,7 @@ const socket = await tryTo(
 );
 const listener = new ConnListener(socket, {
   maxConnections: 1000,
-  overflow: "reject", // What waits is accepted all the same.
+  overflow: "reject", // waiting connections are accepted in any case
   idleTimeout: 60_000,
 }, echo);
 console.log(`Echoing on ${formatAddress(listener.addr)}`);

@@ -7,9 +7,9 @@
  * nc 127.0.0.1 9000
  * ```
  *
- * A target to try it with is `deno task echo`. Start it before or after the client.
+ * To try it, start a target with `deno task echo`, before or after the client.
  *
- * With a file of targets, one a line, the targets can change while the proxy runs:
+ * With a file that has a target in each line, the targets can change while the proxy runs:
  *
  * ```sh
  * echo 127.0.0.1:9876 > targets.txt
@@ -40,12 +40,12 @@ Listens on PORT (of 127.0.0.1 if no HOST is given) and forwards each connection
 to one of the targets, HOST:PORT each.
 
 Options:
-  --targets FILE  Take the targets from FILE, one a line. A change of it or
-                  SIGHUP applies to new connections; running ones go on.
+  --targets FILE  Take the targets from FILE, one a line. When FILE changes, or
+                  on SIGHUP, new connections go to the new targets.
   --verbose       Print the address of each client
   --help          Show this and exit`;
 
-/** Between two tries to reach a target, in ms: doubled from the first to the second. */
+/** The wait between two attempts to reach a target, in ms. It doubles from MIN to MAX. */
 const MIN_WAIT = 50, MAX_WAIT = 1000;
 
 const { targets: file, verbose, words } = commandLine(HELP, {
@@ -79,8 +79,8 @@ async function forward(
 }
 
 /**
- * One direction, to its end, which is passed on. Not `pipeTo()`: at the end of a
- * `readable` Deno closes both directions, and who half-closes waits for an answer.
+ * Copies one direction, and its FIN. Not `pipeTo()`: at the end of a `readable` Deno
+ * closes both directions, and a client that has sent its FIN would get no answer.
  */
 async function copy(from: Deno.TcpConn, to: Deno.TcpConn) {
   const buffer = new Uint8Array(64 * 1024);
@@ -91,7 +91,7 @@ async function copy(from: Deno.TcpConn, to: Deno.TcpConn) {
   await to.closeWrite();
 }
 
-/** Leaves clients in the kernel's queue until a target answers. */
+/** Pauses until a target answers. Clients wait in the kernel's queue. */
 async function recover(listener: ConnListener) {
   listener.pause();
   console.log("No target answers: clients wait");
@@ -115,7 +115,7 @@ const listener = tryTo(
 );
 console.log(`Forwarding from ${formatAddress(listener.addr)}`);
 
-/** Aims at what the file says now. What it says wrong changes nothing. */
+/** Uses the targets that the file has now. If the file is not valid, nothing changes. */
 function reload(file: string) {
   try {
     targets = readTargets(file);

@@ -1,4 +1,4 @@
-/** A socket of `node:net` as a connection of Deno's. */
+/** A socket of `node:net` as a `Deno.TcpConn`. */
 import type { Socket } from "node:net";
 
 export class NodeConn implements Deno.TcpConn {
@@ -13,14 +13,14 @@ export class NodeConn implements Deno.TcpConn {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    // At its end it leaves the socket open: the client may have sent its FIN only.
+    // The socket stays open at the end of the input: the client can still read.
     this.#chunks = socket.iterator({ destroyOnReturn: false });
     const { localAddress, localPort, remoteAddress, remotePort } = socket;
     this.#localAddr = addr(localAddress, localPort);
     this.#remoteAddr = addr(remoteAddress, remotePort);
   }
 
-  // Getters, as Deno's are: behind a proxy the listener puts others in front of them.
+  // Getters, as in Deno's class: with `proxyProtocol` the listener overrides them.
 
   get localAddr(): Deno.NetAddr {
     return this.#localAddr;
@@ -54,7 +54,7 @@ export class NodeConn implements Deno.TcpConn {
     }).catch((error) => this.#explain(error));
   }
 
-  /** What Deno says of an operation that was pending when this side closed. */
+  /** Throws what Deno throws for an operation that was pending when this side closed. */
   #explain(error: unknown): never {
     throw this.#isClosed ? new Deno.errors.Interrupted("Closed") : error;
   }
@@ -69,7 +69,7 @@ export class NodeConn implements Deno.TcpConn {
     this.#socket.destroy();
   }
 
-  /** As Deno's, it closes the connection at its end. */
+  /** Closes the connection at its end, as Deno's does. */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#readable ??= new ReadableStream({
       pull: async (controller) => {
@@ -118,7 +118,7 @@ function closed(): Error {
   return new Deno.errors.BadResource("Connection has been closed");
 }
 
-/** A client that has gone already has no address. */
+/** Makes an address. The socket of a client that has gone has none. */
 function addr(hostname = "0.0.0.0", port = 0): Deno.NetAddr {
   return { transport: "tcp", hostname, port };
 }

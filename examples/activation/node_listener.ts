@@ -8,13 +8,13 @@ import {
 } from "node:net";
 import { NodeConn } from "./node_conn.ts";
 
-/** Who comes when so many wait already is turned away. */
+/** How many connections may wait for an `accept()`. More are closed. */
 const MAX_WAITING = 1000;
 
 /**
- * For what only `node:net` can listen on: a socket that another process has opened.
- * It accepts whoever comes, wanted or not: they wait here instead of in the kernel's
- * queue.
+ * For sockets on which only `node:net` can listen, because another process has opened
+ * them. `node:net` accepts every connection at once, so connections wait here instead of
+ * in the kernel's queue.
  */
 export class NodeListener implements Deno.Listener<Deno.TcpConn> {
   readonly #server = createServer({
@@ -25,7 +25,7 @@ export class NodeListener implements Deno.Listener<Deno.TcpConn> {
   readonly #accepts: PromiseWithResolvers<Deno.TcpConn>[] = [];
   #isClosed = false;
 
-  /** Listens on TCP: on a descriptor, as `{ fd: 3 }`, or on an address. */
+  /** Listens on a descriptor, as `{ fd: 3 }`, or on a TCP address. */
   static async listen(
     where: ListenOptions | { fd: number },
   ): Promise<NodeListener> {
@@ -37,7 +37,7 @@ export class NodeListener implements Deno.Listener<Deno.TcpConn> {
 
   private constructor() {
     this.#server.on("connection", (socket) => {
-      socket.on("error", () => {}); // Whoever reads or writes is told.
+      socket.on("error", () => {}); // The next read or write rejects with it.
       const accept = this.#accepts.shift();
       if (accept) accept.resolve(new NodeConn(socket));
       else if (this.#waiting.length < MAX_WAITING) this.#waiting.push(socket);

@@ -1,20 +1,20 @@
-/** The clients that keep coming while `restart_under_load.ts` restarts the servers. */
+/** The clients that connect while `restart_under_load.ts` restarts the servers. */
 
-/** How many messages a client sends before it goes. */
+/** How many messages a client sends before it leaves. */
 const MESSAGES = 5;
-/** How long a client thinks before each of them, in ms. */
+/** How long a client waits before each message, in ms. */
 const PAUSE = 5;
 
-/** What became of the clients. */
+/** Connects clients, and counts the results. */
 export class Clients {
-  /** Those that have got back everything. */
+  /** Clients that got all answers. */
   answered = 0;
-  /** The others: refused, reset, or closed before the last answer. */
+  /** Clients that were refused, reset, or closed before the last answer. */
   lost = 0;
-  /** From which ports they have connected. */
+  /** The clients' own ports. */
   readonly ports: number[] = [];
 
-  /** One client after the other, until it is told to stop. */
+  /** Connects one client after the other, until it is told to stop. */
   async keepComing(port: number, stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
       if (await this.#come(port)) this.answered++;
@@ -39,7 +39,7 @@ export class Clients {
 
 async function isEchoed(conn: Deno.Conn, message: string): Promise<boolean> {
   const bytes = new TextEncoder().encode(message);
-  await conn.write(bytes); // so few bytes go in one piece
+  await conn.write(bytes); // a short message is written at once
   const buffer = new Uint8Array(bytes.length);
   let length = 0;
   while (length < buffer.length) {

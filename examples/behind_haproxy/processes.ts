@@ -2,9 +2,9 @@
 
 const path = (name: string) => `${import.meta.dirname}/${name}`;
 
-/** A server that HAProxy sends clients to. Disposing of it kills it. */
+/** A server behind HAProxy. Disposing of it kills it. */
 export class Server implements Disposable {
-  /** From which ports its clients have come, as it has logged them. */
+  /** The ports of its clients, from its log. */
   readonly clients: number[] = [];
   readonly #child: Deno.ChildProcess;
   readonly #inService = Promise.withResolvers<void>();
@@ -21,9 +21,9 @@ export class Server implements Disposable {
       ],
       stdin: "null",
       stdout: "piped",
-      detached: true, // a Ctrl-C in the terminal is not for it
+      detached: true, // Ctrl-C in the terminal must not end it
     }).spawn();
-    this.inService.catch(() => {}); // nobody may be waiting
+    this.inService.catch(() => {}); // there may be no other handler
     this.#logged = this.#follow();
   }
 
@@ -32,7 +32,7 @@ export class Server implements Disposable {
     return this.#inService.promise;
   }
 
-  /** Asks it to leave, and resolves when it has. */
+  /** Sends SIGTERM, and resolves when the server has ended. */
   async end(): Promise<void> {
     this.#child.kill("SIGTERM");
     const [{ code }] = await Promise.all([this.#child.status, this.#logged]);
@@ -63,13 +63,13 @@ export class Server implements Disposable {
   }
 }
 
-/** HAProxy, with the configuration beside this file. Disposing of it ends it. */
+/** HAProxy with the configuration in this folder. Disposing of it ends it. */
 export class Haproxy implements AsyncDisposable {
   /** Rejects when it ends. */
   readonly ended: Promise<never>;
   readonly #child: Deno.ChildProcess;
 
-  /** @param ports Those of the configuration. */
+  /** @param ports The ports in the configuration. */
   constructor(
     ports: { PORT: number; SERVER_A_PORT: number; SERVER_B_PORT: number },
   ) {
@@ -84,7 +84,7 @@ export class Haproxy implements AsyncDisposable {
     this.ended = this.#child.stderr.text().then((text) => {
       throw new Error(`HAProxy has ended:\n${text}`);
     });
-    this.ended.catch(() => {}); // nobody may be waiting
+    this.ended.catch(() => {}); // there may be no other handler
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

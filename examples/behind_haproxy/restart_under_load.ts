@@ -1,12 +1,12 @@
 /**
- * HAProxy with two servers behind it, which are restarted one after the other
- * while clients keep coming. No client is lost.
+ * Starts HAProxy and two servers behind it, and restarts the servers one after the other
+ * while clients connect. No client is lost.
  *
  * ```sh
  * deno task example examples/behind_haproxy/restart_under_load.ts
  * ```
  *
- * If one is lost, it ends with an error. Ctrl-C ends it early, and cleanly.
+ * If a client is lost, the program ends with an error. Ctrl-C ends it early, and cleanly.
  *
  * @module
  */
@@ -40,7 +40,7 @@ if (!isCount(port, 65533)) fail("Invalid port");
 if (!isCount(restarts, 10)) fail("--restarts takes a number from 1 to 10");
 if (!isCount(clients, 100)) fail("--clients takes a number from 1 to 100");
 
-/** Two servers, and HAProxy in front of them. */
+/** HAProxy and two servers behind it. */
 class Service implements AsyncDisposable {
   readonly #ports: readonly [number, number];
   readonly #servers: Server[];
@@ -54,20 +54,20 @@ class Service implements AsyncDisposable {
     this.#servers = this.#ports.map((port) => new Server(port, verbose));
   }
 
-  /** Resolves when HAProxy sends clients to both. */
+  /** Resolves when HAProxy sends clients to both servers. */
   async isThere(): Promise<void> {
     const all = this.#servers.map(({ inService }) => inService);
     await Promise.race([Promise.all(all), this.#haproxy.ended]);
   }
 
-  /** Ends one of the two, and starts it again. */
+  /** Ends one of the servers, and starts it again. */
   async restart(which: number): Promise<void> {
     await this.#end(this.#servers[which]!);
     this.#servers[which] = new Server(this.#ports[which]!, verbose);
     await this.isThere();
   }
 
-  /** Ends both, and says from which ports all clients have come, as was logged. */
+  /** Ends both servers, and returns the ports of all clients, from the logs. */
   async end(): Promise<ReadonlySet<number>> {
     await Promise.all(this.#servers.map((server) => this.#end(server)));
     return this.#logged;
@@ -84,7 +84,7 @@ class Service implements AsyncDisposable {
   }
 }
 
-/** Restarts the servers among clients that keep coming, and prints the figures. */
+/** Restarts the servers while clients connect, and prints the results. */
 async function run(interrupted: AbortSignal): Promise<boolean> {
   await using service = new Service(port);
   await service.isThere();

@@ -1,17 +1,18 @@
 /**
- * An echo server for behind HAProxy. It prints who its clients are, and leaves without
- * losing one of them.
+ * An echo server that runs behind HAProxy. It prints the addresses of its clients, and
+ * ends without losing one of them.
  *
  * ```sh
  * deno task example examples/behind_haproxy/server.ts 9877
  * ```
  *
- * Whoever comes past HAProxy is turned away. `README.md` says how to start both.
+ * Connections that do not come from HAProxy are rejected. `README.md` says how to start
+ * both.
  *
- * SIGTERM or Ctrl-C ends it in three steps. The health check is told "down". When
- * HAProxy sends nobody here any more, or has not asked for five seconds, the listener
- * shuts down. When the last client has gone, the process ends. A second signal ends it
- * at once.
+ * SIGTERM or Ctrl-C ends it in three steps. First it answers "down" to the health check.
+ * When HAProxy sends no more clients, or has not checked for five seconds, the listener
+ * shuts down. When the last client has gone, the process ends. A second signal ends it at
+ * once.
  *
  * @module
  */
@@ -22,13 +23,13 @@ import { Health } from "./health.ts";
 
 const HELP = `Usage: server.ts [port]
 
-Sends back what HAProxy's clients send, and prints who they are. The port is 9877 if
-none is given.`;
+Sends back what HAProxy's clients send, and prints their addresses. The port is
+9877 if none is given.`;
 
-/** From where HAProxy connects. Nobody else may say who the client is. */
+/** The address of HAProxy. Only HAProxy may send PROXY headers. */
 const PROXY = "127.0.0.1";
 
-/** How long HAProxy may take to hear that this server leaves, in ms: it may be gone itself. */
+/** How long to wait for HAProxy before shutting down, in ms: HAProxy may have ended. */
 const PATIENCE = 5_000;
 
 const health = new Health();
@@ -39,7 +40,7 @@ async function serve(conn: Deno.TcpConn): Promise<void> {
   await conn.readable.pipeTo(conn.writable);
 }
 
-/** The port, which is all that there is: what --verbose does elsewhere happens anyway. */
+/** Parses the port, the only argument. `--verbose` changes nothing: clients are always printed. */
 function readPort(): number {
   const arg = Deno.args.find((arg) => arg !== "--verbose") ?? "9877";
   if (arg === "--help") {

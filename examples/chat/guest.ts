@@ -2,14 +2,14 @@
 
 /** The longest line, in bytes. */
 const MAX_LINE = 4096;
-/** Who is behind by more than so many bytes is dropped. */
+/** A guest with more unsent bytes than this is disconnected. */
 const MAX_BEHIND = 256 * 1024;
-/** How long the others wait for who is half as far behind, in ms. */
+/** How long the others wait for a guest with half as many, in ms. */
 const PATIENCE = 1000;
 
 let guestsSoFar = 0;
 
-/** Somebody who is connected: what they send as lines, what they are sent as a queue. */
+/** A client of the chat: its lines, and a queue of what is sent to it. */
 export class Guest {
   readonly name = `guest ${++guestsSoFar}`;
   readonly #conn: Deno.Conn;
@@ -23,7 +23,7 @@ export class Guest {
     this.#writer = conn.writable.getWriter();
   }
 
-  /** Queues some bytes. */
+  /** Queues bytes for sending. */
   send(bytes: Uint8Array<ArrayBuffer>): void {
     this.#outbox.push(bytes);
     this.#behind += bytes.length;
@@ -31,7 +31,7 @@ export class Guest {
     else this.#writing ??= this.#write().catch(() => this.drop());
   }
 
-  /** Writes all that waits in one go, as long as something does. */
+  /** Writes all queued bytes at once, until the queue is empty. */
   async #write() {
     while (this.#outbox.length > 0) {
       const bytes = await new Blob(this.#outbox.splice(0)).bytes();
@@ -41,7 +41,7 @@ export class Guest {
     this.#writing = undefined;
   }
 
-  /** Lets a guest who is far behind catch up, and drops who does not in time. */
+  /** Waits for a guest that reads slowly, and disconnects it if that takes too long. */
   async catchUp(): Promise<void> {
     if (this.#behind < MAX_BEHIND / 2) return;
     const timer = setTimeout(() => this.drop(), PATIENCE);
@@ -49,17 +49,17 @@ export class Guest {
     clearTimeout(timer);
   }
 
-  /** Ends the connection, whatever it is at. */
+  /** Closes the connection. */
   drop(): void {
     this.#outbox = [];
     this.#conn[Symbol.dispose]();
   }
 
-  /** The lines that the guest sends, until it leaves. */
+  /** The lines that the guest sends. */
   async *lines(): AsyncGenerator<Uint8Array> {
     const buffer = new Uint8Array(MAX_LINE);
     let end = 0;
-    // With a line that fills the buffer there is no room: that reads 0 bytes.
+    // If a line fills the buffer, there is no room left and read() returns 0.
     for (let length; (length = await this.#conn.read(buffer.subarray(end)));) {
       end += length;
       let start = 0;
@@ -71,7 +71,7 @@ export class Guest {
       buffer.copyWithin(0, start, end);
       end -= start;
     }
-    // The last one may go without a line feed.
+    // The last line may have no line feed.
     if (end > 0 && end < MAX_LINE) yield buffer.subarray(0, end);
   }
 }

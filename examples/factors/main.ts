@@ -7,8 +7,8 @@
  * echo 1234567890123 | nc -N 127.0.0.1 9876
  * ```
  *
- * While one worker computes, the others serve whoever comes. SIGHUP replaces the
- * workers, as in `parallel_echo/`.
+ * While one worker computes, the others serve new clients. SIGHUP replaces the workers,
+ * as in `parallel_echo/`.
  *
  * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
  * at once.

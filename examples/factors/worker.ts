@@ -3,10 +3,10 @@ import { serveParallel } from "@evconn/listener/parallel";
 import { logClient } from "../messages.ts";
 import type { Data } from "../run_workers.ts";
 
-/** The largest number whose factors are found in a moment: up to 2 ^ 44. */
+/** How many digits a number may have, so that computing does not take long. */
 const MAX_DIGITS = 13;
 
-/** By trial division, which keeps this thread busy, and none of the others. */
+/** Computes by trial division. That blocks this thread, and no other. */
 function factors(number: number): number[] {
   const found = [];
   for (let divisor = 2; divisor * divisor <= number; divisor++) {
@@ -22,7 +22,7 @@ function answer(line: string): string {
     : `a number of at most ${MAX_DIGITS} digits, please\n`;
 }
 
-/** The lines that a client sends. What is longer than any number is cut. */
+/** Reads lines. Lines that are longer than any number are cut. */
 async function* lines(conn: Deno.Conn): AsyncGenerator<string> {
   const buffer = new Uint8Array(4096);
   const decoder = new TextDecoder();

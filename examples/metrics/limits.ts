@@ -1,4 +1,4 @@
-/** What the workers and the main thread have in common. */
+/** Constants of the workers and the main thread. */
 
 /** The limits of each worker. */
 export const LIMITS = { maxConnections: 1000, maxConnectionsPerPeer: 100 };

@@ -1,4 +1,4 @@
-/** One of the workers: sends back what comes in, within limits. */
+/** A worker: sends back everything that a client sends, within limits. */
 import type { RejectReason } from "@evconn/listener";
 import { serveParallel } from "@evconn/listener/parallel";
 import { logClient } from "../messages.ts";

@@ -6,8 +6,8 @@
  * nc 127.0.0.1 9876
  * ```
  *
- * SIGHUP replaces the workers one after the other. The new ones run what is in
- * `worker.ts` by then. Nobody is refused meanwhile.
+ * SIGHUP replaces all workers by new ones, which load `worker.ts` again. No client is
+ * refused meanwhile.
  *
  * Ctrl-C or SIGTERM ends it as soon as its clients have gone. A second Ctrl-C ends it
  * at once.

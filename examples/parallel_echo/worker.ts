@@ -1,4 +1,4 @@
-/** One of the workers: sends back what comes in. It runs on a thread of its own. */
+/** A worker: sends back everything that a client sends. Each worker has its own thread. */
 import { serveParallel } from "@evconn/listener/parallel";
 import { logClient } from "../messages.ts";
 import type { Data } from "../run_workers.ts";

@@ -1,4 +1,4 @@
-/** Where the proxy forwards to: addresses, and the file that lists them. */
+/** The targets of the proxy: addresses, and the file that lists them. */
 
 /** A host and a port. */
 export interface Address {
@@ -8,10 +8,10 @@ export interface Address {
 
 /** How long a target may take to answer, in ms. */
 const PATIENCE = 5000;
-/** How long after its last change a file counts as written, in ms. */
+/** How long after its last change a file is complete, in ms. */
 const SETTLED = 50;
 
-/** Reads `HOST:PORT`; the host may be left out if there is a default. */
+/** Parses `HOST:PORT`. Without a host it takes the default, if there is one. */
 export function parseAddress(text: string, defaultHost?: string): Address {
   const match = /^(?:(?:\[(.+)\]|([^:]+)):)?(\d{1,5})$/.exec(text);
   const hostname = match?.[1] ?? match?.[2] ?? defaultHost;
@@ -22,7 +22,7 @@ export function parseAddress(text: string, defaultHost?: string): Address {
   return { hostname, port };
 }
 
-/** Reads addresses, of which there must be one. */
+/** Parses addresses. There must be at least one. */
 export function parseTargets(words: string[]): Address[] {
   if (words.length === 0) throw new Error("No target is given");
   return words.map((word) => parseAddress(word));
@@ -36,7 +36,7 @@ export function readTargets(file: string): Address[] {
 
 let turn = 0;
 
-/** Connects to the first target that answers, beginning with each in turn. */
+/** Connects to the first target that answers. Each call begins with the next target. */
 export async function dial(
   targets: Address[],
 ): Promise<Deno.TcpConn | undefined> {
@@ -47,7 +47,7 @@ export async function dial(
       const signal = AbortSignal.timeout(PATIENCE);
       return await Deno.connect({ ...target, signal });
     } catch {
-      // The next one, then.
+      // Try the next target.
     }
   }
 }
@@ -58,14 +58,14 @@ export function watchFile(
   changed: () => void,
   signal: AbortSignal,
 ): void {
-  // An editor may put another file in its place, so the folder is watched.
+  // The folder is watched because an editor may replace the file by a new one.
   const [, folder, name] = /^(.*?)([^/\\]*)$/s.exec(file)!;
   const watcher = Deno.watchFs(folder || ".", { recursive: false });
   signal.addEventListener("abort", () => watcher.close());
   let timer: ReturnType<typeof setTimeout> | undefined;
   (async () => {
     for await (const { kind, paths } of watcher) {
-      if (kind === "access") continue; // reading it is no change
+      if (kind === "access") continue; // the file was only read
       if (!paths.some((path) => path.split(/[/\\]/).at(-1) === name)) continue;
       clearTimeout(timer);
       timer = setTimeout(changed, SETTLED);

@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 /** The bytes as characters. */
 export function text(bytes: Uint8Array): string {
   const { buffer, byteOffset, length } = bytes;
-  // A loop is faster for a few, and slow beyond measure for millions.
+  // For a few bytes a loop is faster.
   if (length > 64) {
     return Buffer.from(buffer, byteOffset, length).toString("latin1");
   }
@@ -18,7 +18,7 @@ export function bytes(string: string): Uint8Array {
   return new Uint8Array(Buffer.from(string, "latin1"));
 }
 
-/** The bytes in a buffer of another size; the old one is gone. */
+/** The bytes in a buffer of another size. The old buffer cannot be used any more. */
 export function resize(bytes: Uint8Array<ArrayBuffer>, size: number) {
   return new Uint8Array(bytes.buffer.transfer(size));
 }

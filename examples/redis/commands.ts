@@ -1,11 +1,11 @@
-/** The commands of the small Redis, by name, and what is wrong with a request. */
+/** The commands of the small Redis. */
 import { bytes, text } from "./bytes.ts";
 import type { Replies, Reply } from "./replies.ts";
 import * as store from "./store.ts";
 
 type Command = (args: Uint8Array[]) => Reply;
 
-/** Arity as Redis counts it: with the name, negative for "at least". Then the last key. */
+/** By name: the arity as in Redis (negative for "at least"), the last key, the command. */
 const commands = new Map<string, [number, number, Command]>(Object.entries({
   ping: [-1, 0, ping],
   echo: [2, 0, ([message]) => message!],
@@ -26,7 +26,7 @@ const commands = new Map<string, [number, number, Command]>(Object.entries({
   quit: [-1, 0, () => "+OK"],
 }));
 
-/** Does what a request asks for and adds the reply; false if it was the last one. */
+/** Runs a command and adds its reply. Returns false if it was the last one. */
 export function execute(request: Uint8Array[], replies: Replies): boolean {
   const name = text(request[0]!).toLowerCase();
   try {
@@ -72,7 +72,7 @@ function ping(args: Uint8Array[]): Reply {
   return args[0] ?? "+PONG";
 }
 
-/** RESP2 is all there is: a client that asks for another version falls back to it. */
+/** Only RESP2 is here. A client that asks for another version falls back to it. */
 function hello([version, option]: Uint8Array[]): Reply {
   const problem = "ERR Protocol version is not an integer or out of range";
   if (version && store.toInteger(version, problem) !== 2n) {

@@ -1,8 +1,8 @@
 /** The patterns of KEYS. */
 
 /**
- * Redis's patterns: `*`, `?`, `[a-z]`, `[^a]`, `\*`. What a star has skipped is
- * never tried again, because a lookahead does not go back: no pattern is slow.
+ * Makes a RegExp of one of Redis's patterns: `*`, `?`, `[a-z]`, `[^a]`, `\*`. A lookahead
+ * does not backtrack, so what a star has skipped is not tried again, and no pattern is slow.
  */
 export function globToRegExp(glob: string): RegExp {
   const parts = [""];

@@ -1,17 +1,17 @@
 /** The replies of RESP2, the protocol of Redis. */
 import { resize } from "./bytes.ts";
 
-/** What a command answers: a status line, an integer, a bulk, null or an array. */
+/** The result of a command: a status line, an integer, a bulk string, null or an array. */
 export type Reply = string | number | Uint8Array | null | Reply[];
 
 const CHUNK = 16 * 1024;
 
-/** Collects replies, to be written in one go. */
+/** Collects replies, to write them at once. */
 export class Replies {
   #bytes = new Uint8Array(CHUNK);
   #length = 0;
 
-  /** How many bytes there are to write. */
+  /** The number of bytes to write. */
   get length(): number {
     return this.#length;
   }

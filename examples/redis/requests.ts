@@ -10,17 +10,20 @@ const MAX_ARGUMENTS = 1024 * 1024;
 /** The most bytes of a request, which is Redis's limit of a value. */
 const MAX_REQUEST = 512 * 1024 * 1024;
 
-/** Cuts what a connection brings into commands. */
+/** Splits the bytes of a connection into commands. */
 export class Requests {
   #bytes = new Uint8Array(CHUNK);
-  #start = 0; // of what is not parsed yet
-  #end = 0; // of what has come
+  #start = 0; // of the bytes that are not parsed yet
+  #end = 0; // of the bytes that were read
   #args: Uint8Array[] = []; // of the command that is being read
-  #missing = 0; // how many more it has
-  #length = -1; // of the next one, if that is known
-  #size = 0; // of all of them
+  #missing = 0; // arguments that are not read yet
+  #length = -1; // of the next argument; -1 before it is known
+  #size = 0; // of all arguments
 
-  /** Waits for more; false at the end. Room is made for what has come, not for what is announced. */
+  /**
+   * Reads more bytes; false at the end. The buffer grows by what was read, not by the
+   * length that a client announces.
+   */
   async read(conn: Deno.Conn): Promise<boolean> {
     this.#bytes.copyWithin(0, this.#start, this.#end);
     this.#end -= this.#start;
@@ -35,7 +38,7 @@ export class Requests {
     return length !== null;
   }
 
-  /** The next command, if all of it is here. */
+  /** The next command, if it is complete. */
   next(): Uint8Array[] | undefined {
     for (;;) {
       if (this.#length >= 0) {
@@ -93,7 +96,7 @@ function integer(line: string, max: number, what: string): number {
   return value;
 }
 
-/** What a person types: words, 'as they are' or "with \x00 and \n". */
+/** Splits a line that was typed: words, 'as they are' or "with \x00 and \n". */
 function splitInline(line: string): Uint8Array[] {
   const word =
     /[\t-\r ]*(?:"((?:\\[^]|[^"\\])*)"|'((?:\\'|[^'])*)'|([^\t-\r "']+)|$)(?![^\t-\r ])/y;

@@ -1,4 +1,4 @@
-/** What the small Redis keeps: strings, counters and expiry, in memory. */
+/** The data of the small Redis: strings, counters and expiry, in memory. */
 import { bytes, text } from "./bytes.ts";
 import { globToRegExp } from "./glob.ts";
 import type { Reply } from "./replies.ts";
@@ -6,10 +6,10 @@ import type { Reply } from "./replies.ts";
 const values = new Map<string, Uint8Array>();
 const deadlines = new Map<string, number>(); // in ms since 1970
 
-/** Its message is what the client is told. */
+/** An error whose message is sent to the client. */
 export class CommandError extends Error {}
 
-// What has expired is dropped when it is met, and here if nobody asks for it.
+// Expired keys are removed when they are used. This removes the others.
 Deno.unrefTimer(setInterval(() => {
   for (const key of deadlines.keys()) has(key);
 }, 1000));
@@ -53,7 +53,7 @@ export function add(key: string, amount: bigint): Reply {
   return `:${sum}`;
 }
 
-/** When so much time will be over. */
+/** The time, in ms since 1970, at which so many units are over. */
 function after(time: Uint8Array, unit: number, command: string): number {
   const wait = toInteger(time) * BigInt(unit);
   const then = BigInt(Date.now()) + wait;
@@ -97,7 +97,7 @@ export function expire(
   const key = text(name!), deadline = after(time!, unit, command);
   if (!has(key)) return 0;
   deadlines.set(key, deadline);
-  has(key); // a time that is over removes it
+  has(key); // removes the key if the time is over already
   return 1;
 }
 

@@ -1,17 +1,17 @@
-/** The clients that keep coming while `rolling_restart.ts` replaces the server. */
+/** The clients that connect while `rolling_restart.ts` replaces the server. */
 
-/** What became of the requests. */
+/** The results of the requests. */
 export interface Counts {
   answered: number;
-  /** Reset before there was an answer, during the handshake or after it. */
+  /** Reset before the answer, during the TCP handshake or after it. */
   reset: number;
-  /** Closed in good order, but without an answer. */
+  /** Closed without an answer, and not reset. */
   unanswered: number;
-  /** Nobody listened. */
+  /** There was no server on the port. */
   refused: number;
 }
 
-/** A client that asks, one connection after the other, until it is told to stop. */
+/** A client that sends requests, each on a new connection, until it is told to stop. */
 export async function ask(
   server: Deno.ConnectOptions,
   counts: Counts,

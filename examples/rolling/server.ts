@@ -1,12 +1,12 @@
-/** The server that `rolling_restart.ts` replaces: one process of it. */
+/** One process of the server that `rolling_restart.ts` replaces. */
 import { LEV_OPT_REUSEABLE_PORT, listen } from "@evconn/listener";
 import { logClient, tryTo } from "../messages.ts";
 
 const [hostname = "", port = "", end = "", verbose = ""] = Deno.args;
 
-/** Says which server it was, after a moment of work. */
+/** Answers with the process's number, after some work. */
 async function answer(conn: Deno.TcpConn): Promise<void> {
-  // stdout is for who has started this server.
+  // stdout is for rolling_restart.ts.
   if (verbose) logClient(conn, console.error);
   if (await conn.read(new Uint8Array(64)) === null) return;
   await new Promise((resolve) => setTimeout(resolve, 2));
@@ -22,7 +22,7 @@ const listener = tryTo(`listen on ${hostname}:${port}`, () =>
 Deno.addSignalListener("SIGTERM", async () => {
   if (end === "shutdown") await listener.shutdown();
   else await listener.close();
-  Deno.exit(); // with close(), under the hands of whoever is being served
+  Deno.exit(); // with close(), this ends the connections that are active
 });
 console.log("listening");
 await listener.finished;
