@@ -7,6 +7,7 @@ const client = [
   "run",
   "--quiet",
   "--allow-net",
+  "--allow-read", // the certificate
   `${import.meta.dirname}/client.ts`,
 ];
 const redis = await installed("redis-benchmark");
@@ -45,6 +46,20 @@ export function echoes(
   size: number,
 ): Promise<number> {
   return ask("echo", port, count, size);
+}
+
+/** Makes so many TLS connections with a PING on each; how many per second. */
+export function handshakes(port: number, count: number): Promise<number> {
+  return ask("handshake", port, count);
+}
+
+/** Streams so many messages of a size over TLS, and back; how many per second. */
+export function tlsStream(
+  port: number,
+  count: number,
+  size: number,
+): Promise<number> {
+  return ask("tls-stream", port, count, size);
 }
 
 /** Opens so many connections, which stay open until the process is disposed of. */

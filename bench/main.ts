@@ -26,6 +26,7 @@ import { http } from "./scenarios/http.ts";
 import { idle } from "./scenarios/idle.ts";
 import { parallel } from "./scenarios/parallel.ts";
 import { shutdown } from "./scenarios/shutdown.ts";
+import { tls } from "./scenarios/tls.ts";
 import { text } from "./text.ts";
 
 const scenarios: Record<string, Scenario> = {
@@ -38,6 +39,7 @@ const scenarios: Record<string, Scenario> = {
   burst,
   parallel,
   http,
+  tls,
 };
 
 const FULL: Plan = {

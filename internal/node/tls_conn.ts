@@ -126,10 +126,14 @@ export class TlsConn implements ServedTlsConn {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#wake();
-    // What has been written goes first, unless the client does not take it.
+    if (this.socket.writableLength > 0) this.#cutLater();
+    this.socket.destroySoon();
+  }
+
+  /** What has been written goes first, unless the client does not take it. */
+  #cutLater(): void {
     const timer = setTimeout(() => this.wire.cut(), LAST_CALL);
     this.wire.finished.then(() => clearTimeout(timer));
-    this.socket.destroySoon();
   }
 
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
