@@ -1,8 +1,8 @@
 /** The waits between accepts that fail: internal/accept/backoff.ts. */
 import { assertEquals } from "@std/assert";
 import { Backoff } from "../../internal/accept/backoff.ts";
+import { testAlive } from "../helpers/alive.ts";
 import { until } from "../helpers/clients.ts";
-import { runProgram } from "../helpers/program.ts";
 import { Waits } from "../helpers/waits.ts";
 
 /** Fails so many times, each time when the wait before is over. */
@@ -61,24 +61,25 @@ Deno.test("miss() waits after 256 clients in a row that were gone", async () => 
   assertEquals(waits.asked, [5]);
 });
 
-Deno.test("a wait keeps the process alive by keepAlive() only", async () => {
-  const backoff =
-    new URL("../../internal/accept/backoff.ts", import.meta.url).href;
-  const printed = async (verbs: string) => {
-    const { stdout, stderr } = await runProgram(`
-      const { Backoff } = await import(${JSON.stringify(backoff)});
-      const backoff = new Backoff(() => console.log("over"));
-      ${verbs}`);
-    assertEquals(stderr, "");
-    return stdout;
-  };
-  assertEquals(await printed("backoff.fail();"), "over");
-  assertEquals(await printed("backoff.fail(); backoff.keepAlive(false);"), "");
-  assertEquals(await printed("backoff.keepAlive(false); backoff.fail();"), "");
-  assertEquals(
-    await printed(
-      "backoff.keepAlive(false); backoff.fail(); backoff.keepAlive(true);",
-    ),
-    "over",
-  );
+const BACKOFF = `
+  const { setTimeout: real } = globalThis;
+  const { Backoff } = await import(${
+  JSON.stringify(import.meta.resolve("../../internal/accept/backoff.ts"))
 });
+  const backoff = new Backoff(() => {});
+  const fail = () => {
+    globalThis.setTimeout = (wake, ms) => real(wake, ms * 1000); // long enough to see
+    backoff.fail();
+    globalThis.setTimeout = real;
+  };`;
+const [ALIVE, NOT] = [true, false].map((isAlive) =>
+  `backoff.keepAlive(${isAlive});`
+);
+testAlive("a wait", true, `${BACKOFF} fail();`);
+testAlive("a wait after keepAlive(false)", false, `${BACKOFF} ${NOT} fail();`);
+testAlive("keepAlive(false) in a wait", false, `${BACKOFF} fail(); ${NOT}`);
+testAlive(
+  "keepAlive(true) in a wait after keepAlive(false)",
+  true,
+  `${BACKOFF} ${NOT} fail(); ${ALIVE}`,
+);
