@@ -87,10 +87,11 @@ export function serveNode<C extends Deno.Conn = Deno.TcpConn, D = undefined>(
  * second. The last answer says `Connection: close`. Connections that have been upgraded
  * are left to the program. The server itself goes on, for other listeners.
  *
- * @param server The server. One of `node:https` or `node:tls` needs Deno 2.9 or later.
+ * @param server The server. One of `node:http` needs Deno 2.8 or later, one of
+ * `node:https` or `node:tls` 2.9.
  * @returns A callback for `listen()`, on every transport.
  * @throws {TypeError} If this is neither a server nor a function.
- * @throws {Deno.errors.NotSupported} With a TLS server, before Deno 2.9.
+ * @throws {Deno.errors.NotSupported} If the version of Deno is older than that.
  * @category Node
  */
 export function serveNode(

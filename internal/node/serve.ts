@@ -1,7 +1,7 @@
 /** A server of Node's, or a function that takes a socket, as a listener's callback. */
 import { Server as HttpServer } from "node:http";
 import { Server as HttpsServer } from "node:https";
-import type { Server } from "node:net";
+import { Server } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import type { ConnListener } from "../../listener.ts";
 import type { ConnectionCallback } from "../options.ts";
@@ -36,6 +36,7 @@ export function serverCallback(
   server: Server,
 ): (conn: Deno.Conn, listener: Listener) => Promise<void> {
   if (server instanceof TlsServer) checkVersion();
+  if (isHttp(server)) checkHttp();
   const services = new WeakMap<Listener, Service>();
   return async (conn, listener) => {
     let service = services.get(listener);
@@ -45,6 +46,18 @@ export function serverCallback(
     }
     await service.serve(conn);
   };
+}
+
+function isHttp(server: Server): boolean {
+  return server instanceof HttpServer || server instanceof HttpsServer;
+}
+
+/** In older versions, `node:http` takes no connections. */
+function checkHttp(): void {
+  if (HttpServer.prototype instanceof Server) return;
+  throw new Deno.errors.NotSupported(
+    `Cannot serve HTTP as it needs Deno 2.8 or later: this is ${Deno.version.deno}`,
+  );
 }
 
 /** What a `net.Server` has beside its types. */
@@ -62,18 +75,16 @@ class Service {
   readonly #handshakes: Handshakes | undefined;
 
   constructor(server: Server, { signal, finished }: Listener) {
-    const isHttp = server instanceof HttpServer ||
-      server instanceof HttpsServer;
     this.#signal = signal;
     this.#view = viewOf(server, (event, args) => this.#hear(event, args), {
       _handle: { value: null, writable: true }, // the server's own socket is not ours
     });
-    if (isHttp) this.#http = new HttpConns(signal);
+    if (isHttp(server)) this.#http = new HttpConns(signal);
     if (server instanceof TlsServer) {
       this.#handshakes = new Handshakes(this.#view as TlsServer);
     }
     // Now it looks at its timeouts, if it does not listen itself.
-    if (!isHttp || server.listening) return;
+    if (!isHttp(server) || server.listening) return;
     emitOn(this.#view, "listening");
     finished.then(() => this.#view.close());
   }

@@ -17,19 +17,15 @@ const KEY = "tests/testdata/localhost.key";
 const CERT = "tests/testdata/localhost.crt";
 const text = (what: string) => new TextEncoder().encode(what);
 
-/** The recipe's listener, and its configuration with ports that are free. */
-function behind(
-  section: string,
-  language: string,
-  callback: ConnectionCallback,
-) {
+/** A listener behind a proxy, and the proxy's configuration with ports that are free. */
+function behind(template: string, callback: ConnectionCallback) {
   const listener = listen({
     hostname: "127.0.0.1",
     port: 0,
     proxyProtocol: (proxy) => proxy.hostname === "127.0.0.1",
   }, callback);
   const port = freePort();
-  const config = recipe(section, language)
+  const config = template
     .replaceAll("9877", String(listener.addr.port))
     .replaceAll(":9876", `127.0.0.1:${port}`)
     .replaceAll("listen 9876", `listen 127.0.0.1:${port}`);
@@ -47,8 +43,7 @@ for (
   }, async () => {
     const section = "The client's address behind HAProxy and nginx";
     const { listener, port, config } = behind(
-      section,
-      language,
+      recipe(section, language),
       (conn) => writeAll(conn, text(JSON.stringify(conn.remoteAddr))),
     );
     await using _listener = listener;
@@ -87,16 +82,22 @@ async function askWithTls(port: number, ...args: string[]): Promise<string> {
   return (await client.output()).stdout;
 }
 
+/** HAProxy ends TLS, and says in the header what it has learnt. */
+const WITH_TLS = `
+  listen tls
+    bind :9876 ssl crt server.pem ca-file clients.pem verify required
+    server one 127.0.0.1:9877 send-proxy-v2-ssl-cn proxy-v2-options authority
+`;
+
 Deno.test(
-  "recipes: HAProxy asks for certificates, and tells who the client is",
+  "tlsNames() takes out of HAProxy's header who the client is",
   {
     ignore: missing("haproxy", "openssl"),
   },
   async () => {
     await using folder = new TempDir();
     const { listener, port, config } = behind(
-      "Client certificates and SNI",
-      "haproxy",
+      WITH_TLS,
       (conn) =>
         writeAll(conn, text(JSON.stringify(tlsNames(proxyHeader(conn)!)))),
     );
