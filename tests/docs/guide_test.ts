@@ -28,6 +28,7 @@ const GUIDE = await read("docs/guide.md");
 /** The programs of the guide that are run here, by chapter. */
 const FILES: Record<string, string[]> = {
   "First listener": ["tls.ts", "unix.ts"],
+  "TLS": ["worker.ts"],
   "Every core": ["main.ts", "worker.ts"],
 };
 
@@ -112,6 +113,40 @@ Deno.test("guide: the server on a Unix socket", {
     Deno.connect({ transport: "unix", path })
   );
   assertEquals(await roundTrip(client, "hello"), "hello");
+});
+
+Deno.test("guide: a worker of serveTls(), and its new certificate", async () => {
+  const folder = new URL("tests/testdata/tls/", ROOT).href;
+  await using program = await startUserProgram({
+    "main.ts": `
+      import { listenParallel } from "@evconn/listener/parallel";
+      const read = (name) => Deno.readTextFileSync(new URL(name, "${folder}"));
+      const pair = (name) => ({ cert: read(name + ".crt"), key: read(name + ".key") });
+      await using service = await listenParallel(
+        new URL("./worker.ts", import.meta.url),
+        { hostname: "127.0.0.1", port: 0, workers: 1, data: pair("one.test") },
+      );
+      async function ask(hostname) {
+        const { port } = service.addr;
+        const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+        const caCerts = [read("authority.crt")];
+        using client = await Deno.startTls(conn, { hostname, caCerts });
+        await client.write(new TextEncoder().encode(hostname));
+        const buffer = new Uint8Array(100);
+        const length = await client.read(buffer);
+        console.log(new TextDecoder().decode(buffer.subarray(0, length)));
+      }
+      await ask("one.test");
+      await service.setData(pair("two.test"));
+      await ask("two.test");`,
+    "worker.ts": `
+      import { serveTls } from "@evconn/listener/node";
+      import { serveParallel } from "@evconn/listener/parallel";
+      import { createServer } from "node:tls";
+      ${fileOf("TLS", "worker.ts")}`,
+  }, "run -A main.ts");
+  assertEquals(await program.process.line(), "one.test");
+  assertEquals(await program.process.line(), "two.test");
 });
 
 Deno.test("guide: there is no block that nobody runs", () => {

@@ -12,7 +12,7 @@ import { TempDir } from "../helpers/temp_dir.ts";
 /** Blocks that are run here, in tests/docs/recipes_proxies_test.ts, and by the examples' tests. */
 const RUN: Record<string, string> = {
   "The client's address behind HAProxy and nginx": "ts haproxy nginx",
-  "Client certificates and SNI": "haproxy",
+  "HTTP and WebSocket": "sh",
   "Every core": "sh",
   "Leaving a load balancer": "ts ignore haproxy",
   "Docker": "dockerfile",
@@ -27,13 +27,16 @@ Deno.test("recipes: there is no block that nobody runs", () => {
   }
 });
 
-Deno.test("recipes: Every core has the command of the example, which is run there", () => {
-  const command = recipe("Every core", "sh");
-  assertEquals(
-    command.trim(),
-    headerCommands("parallel_echo/main.ts")[0],
-  );
-});
+for (
+  const [section, example] of [
+    ["Every core", "parallel_echo/main.ts"],
+    ["HTTP and WebSocket", "http_server.ts"],
+  ] as const
+) {
+  Deno.test(`recipes: ${section} has the command of the example, which is run there`, () => {
+    assertEquals(recipe(section, "sh").trim(), headerCommands(example)[0]);
+  });
+}
 
 /** A command that runs the echo server with Deno, on a port of its own. */
 async function serve(command: string[]): Promise<[Process, port: number]> {
