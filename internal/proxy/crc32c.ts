@@ -1,18 +1,18 @@
 /**
- * CRC32C: the checksum of RFC 4960, appendix B, of iSCSI and ext4. It is not the
- * CRC32 of zip and Ethernet, which has another polynomial.
+ * CRC32C, the checksum of RFC 4960, appendix B, of iSCSI and of ext4. The CRC32 of zip
+ * and Ethernet has another polynomial.
  */
 
-/** Castagnoli's polynomial 0x1EDC6F41, its bits in reverse: the lowest bit goes first. */
+/** Castagnoli's polynomial 0x1EDC6F41 with its bits reversed, as the lowest bit goes first. */
 const POLYNOMIAL = 0x82f63b78;
 
-/** What each byte does to the checksum. Made when the first one is asked for. */
+/** The effect of each byte on the checksum. Made at the first use. */
 let table: Int32Array | undefined;
 
 /**
- * The CRC32C of some bytes, or of some more of them.
+ * Computes the CRC32C of bytes.
  *
- * @param crc That of the bytes before these.
+ * @param crc The CRC32C of the bytes before these, to continue it.
  */
 export function crc32c(bytes: Uint8Array, crc = 0): number {
   table ??= Int32Array.from({ length: 256 }, (_, byte) => effectOf(byte));

@@ -1,8 +1,7 @@
 /**
- * The header of the PROXY protocol, versions 1 and 2, as HAProxy's specification
- * has it (doc/proxy-protocol.txt): a proxy sends it before anything else, to say
- * from where a connection comes. Nothing is read here. Sections that are named
- * are the specification's.
+ * Parses the header of the PROXY protocol, versions 1 and 2. A proxy sends it before
+ * anything else, to say where a connection comes from. Sections that are named here are
+ * those of HAProxy's specification (doc/proxy-protocol.txt).
  */
 import { crc32c } from "./crc32c.ts";
 import {
@@ -13,22 +12,22 @@ import {
   missingInIpv6,
 } from "../util/ip_address.ts";
 
-/** A piece of information that a proxy has added. The types are in section 2.2. */
+/** A further field of a header of version 2. Section 2.2 lists the types. */
 interface Tlv {
   readonly type: number;
   readonly value: Uint8Array;
 }
 
-/** What a header says. It is decoded when it is asked for. */
+/** A header. Its fields are decoded when they are read. */
 export interface ParsedHeader {
   readonly version: 1 | 2;
-  /** LOCAL: the proxy has connected for itself, to check that we are alive, say. */
+  /** LOCAL: the proxy has connected for itself, for example for a health check. */
   readonly command: "PROXY" | "LOCAL";
-  /** The client's address. undefined: that of the connection itself stands. */
+  /** The client's address; undefined if the header has none. */
   readonly source: Deno.NetAddr | undefined;
-  /** Where the client has connected to. There if the source is. */
+  /** The address that the client has connected to; undefined if `source` is. */
   readonly destination: Deno.NetAddr | undefined;
-  /** In the order in which they were sent, without those that only pad. */
+  /** The further fields in the order in which they were sent, without padding. */
   readonly tlvs: Tlv[];
 }
 
@@ -36,19 +35,20 @@ const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
 
-/** Where the addresses begin: after `PROXY TCP4 `, and after the fixed part of version 2. */
+/** Where the addresses begin in version 1: after `PROXY TCP4 `. */
 const TEXT_ADDRESSES = 11;
+/** Where the addresses begin in version 2: after the fixed part. */
 const BINARY_ADDRESSES = 16;
 
-// Version 2: its 13th byte is the version, which is 2, and the command.
+// The 13th byte of version 2 is the version, which is 2, and the command.
 const LOCAL = 0x20;
 const PROXY = 0x21;
 
 /**
- * How long the addresses are, by the 14th byte: the family and the protocol. Where
- * one of the two is not specified, section 2.2 leaves it to the receiver to accept
- * the connection under its own addresses, and what follows is not looked at. UDP
- * and Unix addresses are no clients of a TCP listener, and the rest is not defined.
+ * The length of the addresses, by the 14th byte: the family and the protocol. If one of
+ * the two is not specified, section 2.2 allows to accept the connection with its own
+ * addresses; the rest of the header is then ignored. Clients of a TCP listener have no UDP
+ * or Unix addresses. Other values are not defined.
  */
 const ADDRESSES_LENGTH: ReadonlyMap<number, number> = new Map([
   [0x00, 0],
@@ -65,13 +65,14 @@ const TYPE_UNIQUE_ID = 0x05;
 
 const NO_CHECKSUM = new Uint8Array(4);
 
-/** The bytes with which a header may begin, and what is known by them. */
+/** One form of a header, which is known by its first bytes. */
 interface Form {
   readonly start: Uint8Array;
-  /** How long such a header is at least, and at most. */
+  /** The shortest length of such a header. */
   readonly least: number;
+  /** The longest length of such a header. */
   readonly most: number;
-  /** As headerLength(), when the start is there; Infinity instead of undefined. */
+  /** Like headerLength(), once the start is complete. Infinity for an invalid header. */
   readonly lengthOf: (bytes: Uint8Array) => number;
 }
 
@@ -100,23 +101,23 @@ const FORMS: readonly Form[] = [
   {
     start: ascii("\r\n\r\n\0\r\nQUIT\n"),
     least: BINARY_ADDRESSES,
-    // The length could be 64 KiB; a header is meant to fit in one small segment
-    // (section 2). This is what one connection may cost before it is known.
+    // The format allows 64 KiB, but a header should fit into one small segment
+    // (section 2). This limits the memory that a client can take before its header ends.
     most: 4096,
     lengthOf: binaryLength,
   },
 ];
 
 /**
- * How many bytes the shortest header has that begins with the bytes read so far.
- * If they are as many, or more, the header is whole, and that is its length. If
- * they are fewer, what is missing can be read without reading past the header.
+ * The length of the shortest header that begins with the bytes read so far. If there are
+ * as many bytes, or more, the header is complete, and this is its length. If there are
+ * fewer, the missing bytes can be read without reading past the header.
  *
- * This is no decoding, for which the receiver must wait (section 2.1): it should
- * abort as soon as a line can't be valid any more, whatever follows. Version 2
- * tells its length in its first 16 bytes; parseHeader() judges the others.
+ * Nothing is decoded here: the receiver must wait for the whole header to do that
+ * (section 2.1). But it should abort as soon as a line cannot become valid. Version 2
+ * has its length in its first 16 bytes; parseHeader() checks the others.
  *
- * @returns undefined if no header that can be used begins with these bytes.
+ * @returns undefined if no valid header begins with these bytes.
  */
 export function headerLength(bytes: Uint8Array): number | undefined {
   let length = Infinity;
@@ -129,7 +130,7 @@ export function headerLength(bytes: Uint8Array): number | undefined {
   return length === Infinity ? undefined : length;
 }
 
-/** Whether one of the two begins with the other. */
+/** Whether the bytes begin with `start`, or `start` begins with the bytes. */
 function agrees(bytes: Uint8Array, start: Uint8Array): boolean {
   const length = Math.min(bytes.length, start.length);
   for (let i = 0; i < length; i++) {
@@ -139,11 +140,11 @@ function agrees(bytes: Uint8Array, start: Uint8Array): boolean {
 }
 
 /**
- * Reads a header that is there in full. It keeps the bytes, which must not be
- * changed afterwards.
+ * Parses a complete header. The result refers to the bytes, which must not be changed
+ * afterwards.
  *
- * @returns undefined if they are not exactly one header, or one that is malformed
- * or not supported: the connection must be closed.
+ * @returns undefined if the bytes are not exactly one header, or if it is malformed or
+ * not supported. Then the connection must be closed.
  */
 export function parseHeader(bytes: Uint8Array): ParsedHeader | undefined {
   if (headerLength(bytes) !== bytes.length) return undefined;
@@ -153,13 +154,13 @@ export function parseHeader(bytes: Uint8Array): ParsedHeader | undefined {
 
 // Version 1
 
-/** How many characters are missing in an address or a port: see ip_address.ts. */
+/** How many characters an address or a port lacks: see ip_address.ts. */
 type Missing = (bytes: Uint8Array, from: number, to: number) => number;
 
 const missingInPort: Missing = (bytes, from, to) =>
   missingInDecimal(bytes, from, to, 65535);
 
-/** nginx says TCP6 by the client's address alone: the other one may be IPv4. */
+/** nginx sends TCP6 if the client's address is IPv6. The other address may be IPv4. */
 const missingInIpv6OrIpv4: Missing = (bytes, from, to) =>
   Math.min(missingInIpv6(bytes, from, to), missingInIpv4(bytes, from, to));
 
@@ -167,7 +168,7 @@ function addressesLineLength(
   bytes: Uint8Array,
   missingInAddress: Missing,
 ): number {
-  // What each field is followed by at least: " :: 0 0\r\n", " 0 0\r\n" and so on.
+  // The shortest text after each field: " :: 0 0\r\n", " 0 0\r\n" and so on.
   const after = [missingInAddress(bytes, 0, 0) + 7, 6, 4, 2];
   let at = TEXT_ADDRESSES;
   for (let field = 0; field < 4; field++) {
@@ -182,10 +183,7 @@ function addressesLineLength(
   return bytes.length === at || bytes[at] === LF ? at + 1 : Infinity;
 }
 
-/**
- * The receiver must ignore anything before CR LF (section 2.1), be it a CR or a LF
- * alone.
- */
+/** The receiver must ignore everything before CR LF (section 2.1), also a single CR or LF. */
 function unknownLineLength(bytes: Uint8Array): number {
   let cr = "PROXY UNKNOWN".length - 1;
   do {
@@ -247,19 +245,20 @@ function binaryLength(bytes: Uint8Array): number {
 }
 
 /**
- * How long the addresses are; 0: there are none that count, undefined: they can't
- * be used. With LOCAL the family is ignored (section 2.2).
+ * The length of the addresses. With LOCAL, the family is ignored (section 2.2).
+ *
+ * @returns 0 if the header's addresses are ignored; undefined if they are not supported.
  */
 function addressesLength(bytes: Uint8Array): number | undefined {
   return bytes[12] === LOCAL ? 0 : ADDRESSES_LENGTH.get(bytes[13]!);
 }
 
 /**
- * Where each TLV begins. There are none where there are no addresses: with LOCAL
- * the whole block must be discarded, and how much of it would be addresses in a
- * family that is not specified is not known (section 2.2).
+ * Where each TLV begins. A header without addresses has no TLVs: with LOCAL, the whole
+ * block must be discarded, and the addresses of a family that is not specified have an
+ * unknown length (section 2.2).
  *
- * @returns undefined if they do not end where the header ends.
+ * @returns undefined if the TLVs do not end where the header ends.
  */
 function tlvStarts(bytes: Uint8Array): number[] | undefined {
   const addresses = addressesLength(bytes)!;
@@ -268,7 +267,7 @@ function tlvStarts(bytes: Uint8Array): number[] | undefined {
   let at = BINARY_ADDRESSES + addresses;
   while (at < bytes.length) {
     starts.push(at);
-    at += 3 + uint16(bytes, at + 1); // beyond the end, also if that is cut off
+    at += 3 + uint16(bytes, at + 1); // beyond the end, also if the length is cut off
   }
   return at === bytes.length ? starts : undefined;
 }
@@ -281,7 +280,7 @@ function hasValidTlvs(bytes: Uint8Array): boolean {
     const length = uint16(bytes, at + 1);
     if (bytes[at] === TYPE_UNIQUE_ID && length > 128) return false; // section 2.2.5
     if (bytes[at] !== TYPE_CRC32C) continue;
-    // "The" checksum is one: each of many would cost as much as the header is long.
+    // Only one checksum is allowed, because each takes time for the whole header.
     if (hasChecksum || length !== 4 || !matches(bytes, at + 3)) return false;
     hasChecksum = true;
   }
@@ -297,7 +296,7 @@ function matches(bytes: Uint8Array, at: number): boolean {
     uint16(bytes, at + 2) === (all & 0xffff);
 }
 
-/** In network byte order, as everything in the header. */
+/** Reads a number in network byte order, as all numbers in the header are. */
 function uint16(bytes: Uint8Array, at: number): number {
   return bytes[at]! << 8 | bytes[at + 1]!;
 }

@@ -1,4 +1,4 @@
-/** The PROXY protocol on a connection: what is read of it, and what it shows then. */
+/** The PROXY protocol on a connection. */
 import type { Refusal } from "../accept/pipeline.ts";
 import type { ConnState } from "../conn/conn_state.ts";
 import {
@@ -13,14 +13,14 @@ import { headerLength, parseHeader } from "./header.ts";
 const NO_BYTES = new Uint8Array();
 
 /**
- * Whether a connection's header is here. From then on the connection shows the addresses
- * of the header. More bytes may have been read with it, which come first when the
- * connection is read.
+ * Whether a connection's header is complete. From then on, the connection shows the
+ * addresses of the header. Bytes that were read together with the header are the first
+ * that the program reads.
  */
 export function proxyHeaderIsHere(
   state: ConnState,
 ): true | Refusal | undefined {
-  if (state.header !== undefined) return true; // read by a listener before
+  if (state.header !== undefined) return true; // read by the listener before this one
   const { ahead } = state;
   const bytes = ahead?.bytes ?? NO_BYTES;
   const length = headerLength(bytes);
