@@ -1,4 +1,4 @@
-/** Flags become options of `Deno.listen`, and what Deno cannot do is refused. */
+/** Turns flags into options of `Deno.listen`, and refuses those that Deno cannot do. */
 import {
   LEV_OPT_BIND_IPV4_AND_IPV6,
   LEV_OPT_BIND_IPV6ONLY,
@@ -12,7 +12,7 @@ import { canonicalIpv6 } from "./util/ip_address.ts";
 /** `listen(2)` takes an int. */
 const MAX_BACKLOG = 2 ** 31 - 1;
 
-/** What is looked at here of the options of `Deno.listen` and `Deno.listenTls`. */
+/** The options of `Deno.listen` and `Deno.listenTls` that are used here. */
 interface BindOptions {
   transport?: string;
   hostname?: string;
@@ -22,9 +22,9 @@ interface BindOptions {
 }
 
 /**
- * Works the flags into the options for `Deno.listen`, and gives back the transport.
+ * Adds the flags to the options for `Deno.listen`, and returns the transport.
  *
- * @param bind The options, as `readOnce()` gives them.
+ * @param bind The options, as `readOnce()` returns them.
  */
 export function applyFlags(bind: BindOptions, flags: number): string {
   const { transport = "tcp" } = bind;
@@ -38,7 +38,7 @@ export function applyFlags(bind: BindOptions, flags: number): string {
   return transport;
 }
 
-/** On a Unix socket these fail in libevent, too: setsockopt() refuses them. */
+/** With a Unix socket, these flags fail in libevent, too: setsockopt() refuses them. */
 function refuseTcpFlags(flags: number, transport: string): void {
   for (
     const [name, bit] of Object.entries({
@@ -60,9 +60,9 @@ function refuseTcpFlags(flags: number, transport: string): void {
 }
 
 /**
- * The length of the kernel's queue unless something else is asked for. Linux cuts it to
- * `net.core.somaxconn`, which is 4096 as well. With Deno's 511, clients that come
- * together wait for seconds.
+ * The default length of the kernel's queue. Linux limits it to `net.core.somaxconn`,
+ * which is 4096 as well. With Deno's default of 511, clients that connect at the same
+ * time wait for seconds.
  */
 const DEFAULT_BACKLOG = 4096;
 
@@ -96,7 +96,7 @@ function applyReusePort(bind: BindOptions, flags: number): void {
   }
 }
 
-/** IPV6_V6ONLY cannot be set on Deno; what can be had without it is the address. */
+/** Deno cannot set IPV6_V6ONLY. A suitable address has the same effect. */
 function applyAddressFamily(bind: BindOptions, flags: number): void {
   const only6 = (flags & LEV_OPT_BIND_IPV6ONLY) !== 0;
   const both = (flags & LEV_OPT_BIND_IPV4_AND_IPV6) !== 0;
@@ -110,7 +110,7 @@ function applyAddressFamily(bind: BindOptions, flags: number): void {
   bind.hostname ??= "::";
   const { hostname } = bind;
   const address = canonicalIpv6(hostname);
-  // An IPv4-mapped address is an IPv4 socket in disguise.
+  // With an IPv4-mapped address, the socket is an IPv4 socket.
   if (address === undefined || address.startsWith("::ffff:")) {
     throw new TypeError(
       `Cannot listen as ${name} needs an IPv6 address as 'hostname': received ${

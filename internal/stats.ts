@@ -1,7 +1,7 @@
-/** Counts of connections, added up and at zero: all keys of the stats are here. */
+/** The counters of a listener, at zero and added up. */
 import type { ListenerStats } from "./types.ts";
 
-/** What a listener has counted before anything has come. */
+/** The counters of a new listener. */
 export const NOTHING: Readonly<ListenerStats> = {
   accepted: 0,
   active: 0,
@@ -14,7 +14,7 @@ export const NOTHING: Readonly<ListenerStats> = {
   connectionErrors: 0,
 };
 
-/** Two counts together. Written out, as stats are asked for often. */
+/** Adds up two sets of counters. Written out, because a loop over the keys is slower. */
 export function sum(one: ListenerStats, other: ListenerStats): ListenerStats {
   return {
     accepted: one.accepted + other.accepted,

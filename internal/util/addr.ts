@@ -1,4 +1,4 @@
-/** An address in one word, as people write it. */
+/** An address as text, such as `127.0.0.1:8080`. */
 export function formatAddr(addr: Deno.Addr): string {
   switch (addr.transport) {
     case "tcp":

@@ -1,15 +1,15 @@
-/** How far the event loop is behind the kernel. */
+/** Waiting until the event loop has done what the kernel has ready. */
 
 /**
- * In how many rounds of the event loop everything is here that was ready. In each, Deno
- * asks the kernel, which tells it of 1,024 sockets at most, and then completes 128
- * operations. An accept behind 6,000 readable connections came in the 17th, one behind
- * 9,000 in the 19th.
+ * After how many rounds of the event loop everything is done that was ready. In each
+ * round, Deno gets 1,024 ready sockets at most from the kernel, and completes 128
+ * operations. An accept behind 6,000 readable connections came in the 17th round, and
+ * behind 9,000 in the 19th.
  */
 const ROUNDS = 24;
 /** How often an immediate fires in a round. Until Deno 2.6, each of them was a round. */
 const IMMEDIATES = isBefore(2, 6) ? 1 : 61;
-/** An operation that had to yield, because its turn had no operations left, goes on by then. */
+/** After how many immediates an operation goes on that had to wait for the next turn. */
 const NEXT_TURN = 3;
 
 /** Not in Deno's types before 2.9, and not in the first versions of Deno 2. */
@@ -21,13 +21,13 @@ const { setImmediate = setTimeout } = globalThis as unknown as {
  * Resolves when everything has been done that the kernel had ready at the time of
  * the call.
  *
- * @param goOn Asked time and again; ends the wait when it says no.
+ * @param goOn Called repeatedly. The wait ends when it returns false.
  */
 export function caughtUp(goOn: () => boolean): Promise<void> {
   return immediates(ROUNDS * IMMEDIATES, goOn);
 }
 
-/** Resolves when what was ready in this turn of the event loop, and had to yield, is done. */
+/** Resolves when operations are done that this turn of the event loop has put off. */
 export function nextTurn(goOn: () => boolean): Promise<void> {
   return immediates(NEXT_TURN, goOn);
 }

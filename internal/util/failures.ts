@@ -1,7 +1,6 @@
 /**
- * What a failed accept, or a failed handler, means. Whatever was thrown may be
- * looked at here, and only here: it may have getters that throw, or be a revoked
- * Proxy.
+ * What the error of an accept or of a handler means. Thrown values must be examined only
+ * here: they may have getters that throw, or be a revoked Proxy.
  */
 
 /**
@@ -67,16 +66,16 @@ const PEER_GONE_WHILE_SERVED = new Set([
   "ENOTCONN",
   "EPIPE",
   "ETIMEDOUT",
-  // Node's streams say no more than that their end came too early.
+  // Node's streams only say that they ended too early.
   "ERR_STREAM_DESTROYED",
   "ERR_STREAM_PREMATURE_CLOSE",
 ]);
 
-/** How Deno's HTTP servers begin or end the text of such an error, which has no code. */
+/** How the message of such an error begins or ends in Deno's HTTP servers. It has no code. */
 const PEER_GONE_IN_HTTP =
   /^(connection (error|closed)|error reading a body|unexpected EOF)|\(os error \d+\)$/;
 
-/** How many errors are looked at, each the cause of the one before: they may form a circle. */
+/** How many causes are followed. An error can be its own cause. */
 const MAX_CAUSES = 8;
 
 type ErrorClass = abstract new (message: string) => Error;
@@ -104,12 +103,12 @@ export function errorCode(error: unknown): string {
   if (typeof code === "string") return code;
   const message = property(error, "message");
   if (typeof message !== "string") return "";
-  // Nothing but the system's own words: an error of another kind may quote them.
+  // The message must be the system's alone: another error may quote it.
   const [, number = ""] = /^[^:]* \(os error (\d+)\)$/.exec(message) ?? [];
   return NUMBERS[Deno.build.os]?.[number] ?? "";
 }
 
-/** Whether an operation failed because what it was for has been closed. */
+/** Whether an operation failed because its connection or listener is closed. */
 export function isClosed(error: unknown): boolean {
   return isA(error, Deno.errors.BadResource);
 }
@@ -121,8 +120,8 @@ export function isPeerGoneBeforeAccept(error: unknown): boolean {
 }
 
 /**
- * Whether a handler's error, or what it says has caused it, only says that the peer
- * went away. A TLS peer that leaves without saying so gives UnexpectedEof, which has
+ * Whether a handler's error, or one of its causes, only says that the peer went away. If
+ * a TLS peer leaves without a close notification, the error is UnexpectedEof, which has
  * no code.
  */
 export function isPeerGoneWhileServed(error: unknown): boolean {
@@ -151,7 +150,7 @@ export function isCancelled(error: unknown): boolean {
     isA(error, Deno.errors.Interrupted, Deno.errors.TimedOut);
 }
 
-/** Whether two errors are of the same class and say the same. */
+/** Whether two errors have the same name and message. */
 export function isSame(one: unknown, other: unknown): boolean {
   try {
     return (one as Error).name === (other as Error).name &&

@@ -1,4 +1,4 @@
-/** Calling what a program has given us, and printing what it throws. */
+/** Calling functions of the program, and printing what they throw. */
 import { textOf } from "./failures.ts";
 
 /** Calls a hook. What it throws, at once or later, must not end the process. */

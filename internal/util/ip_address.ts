@@ -1,7 +1,7 @@
 /**
- * IP addresses as text. While one arrives it can be told whether it may still
- * become valid, and how much is missing at least: that is what lets a header be
- * refused at its first wrong byte, and read with nothing of what follows it.
+ * IP addresses as text. While the bytes of an address arrive, it is known whether they
+ * can still become valid, and how many are missing at least. So a PROXY header is refused
+ * at its first wrong byte, and bytes that follow it are not read.
  */
 
 const DOT = 0x2e;
@@ -9,10 +9,10 @@ const ZERO = 0x30;
 const COLON = 0x3a;
 
 /**
- * How many characters the shortest valid number has that begins with the given
- * ones, beyond them: decimal, no sign, no leading zero, at most `max`. 0: it is one.
+ * How many more characters make the given ones a valid number, at least. The number is
+ * decimal, without a sign or leading zeros, and at most `max`.
  *
- * @returns Infinity if there is none.
+ * @returns 0 for a valid number; Infinity if no valid number begins with the characters.
  */
 export function missingInDecimal(
   bytes: Uint8Array,
@@ -60,7 +60,7 @@ export function missingInIpv6(
   if (from === to) return "::".length;
   let groups = 0;
   let gap = -1; // where the second colon of "::" is
-  let start = from; // of the group that is looked at
+  let start = from; // of the current group
   for (let i = from; i < to; i++) {
     if (bytes[i] !== COLON) continue;
     if (start < i) {
@@ -77,7 +77,7 @@ export function missingInIpv6(
   return missingInLastGroup(bytes, start, to, groups, gap);
 }
 
-/** What is missing in and after the last group, of which there may be nothing yet. */
+/** What is missing in the last group, which may be empty, and after it. */
 function missingInLastGroup(
   bytes: Uint8Array,
   start: number,
@@ -151,9 +151,9 @@ export function formatIpv6(groups: readonly number[]): string {
   return `${left}::${hex.slice(from + longest).join(":")}`;
 }
 
-/** The one way to write an IPv6 address, or undefined if it is something else. */
+/** The canonical form of an IPv6 address; undefined if the text is not one. */
 export function canonicalIpv6(hostname: string): string | undefined {
-  // A URL knows no zone, as in fe80::1%eth0; the zone does not change the family.
+  // A URL cannot have a zone, as in fe80::1%eth0. The zone does not change the family.
   const address = String(hostname).replace(/^\[(.*)\]$/, "$1").replace(
     /%.*$/,
     "",

@@ -1,28 +1,28 @@
-/** First in, first out. `Array.prototype.shift()` moves all that is left, each time. */
+/** First in, first out. `Array.prototype.shift()` would move all other items, each time. */
 export class Queue<T> {
   #items: T[] = [];
   #taken = 0;
 
-  /** How many there are. */
+  /** How many items there are. */
   get size(): number {
     return this.#items.length - this.#taken;
   }
 
-  /** All of them. */
+  /** All items, the first one first. */
   get items(): T[] {
     return this.#items.slice(this.#taken);
   }
 
-  /** Puts one at the end. */
+  /** Adds an item at the end. */
   push(item: T): void {
     this.#items.push(item);
   }
 
-  /** Takes the first, if there is one. */
+  /** Removes the first item, if there is one. */
   shift(): T | undefined {
     if (this.size === 0) return undefined;
     const item = this.#items[this.#taken++];
-    // What is taken goes when it is half of all: each item is moved once at most.
+    // Removed items are dropped when they are half of all: so each item moves once at most.
     if (this.#taken * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#taken);
       this.#taken = 0;
@@ -30,7 +30,7 @@ export class Queue<T> {
     return item;
   }
 
-  /** Takes them all. */
+  /** Removes all items. */
   takeAll(): T[] {
     const all = this.items;
     this.#items = [];

@@ -1,7 +1,6 @@
 /**
- * Deno waits for SIGUSR1 from half a second after its start. That takes two file
- * descriptors, and Deno panics if there are none: clients that come at once can have
- * taken all of them by then.
+ * Half a second after its start, Deno begins to wait for SIGUSR1. That takes two file
+ * descriptors, and Deno panics if none is free. By then, clients may have taken all.
  */
 
 /** The first version of Deno that does so. */
@@ -13,8 +12,8 @@ let areTaken = false;
  * Makes Deno take these descriptors now. Call it when a socket has been made, before
  * a connection is accepted.
  *
- * Any signal listener has that effect, and Deno keeps the descriptors when it is
- * removed. SIGURG is ignored by default, so none is lost in between.
+ * Any signal listener has that effect, and Deno keeps the descriptors when the listener
+ * is removed. SIGURG is ignored by default, so no signal is lost meanwhile.
  */
 export function takeSignalDescriptors(): void {
   if (areTaken) return;
@@ -25,13 +24,13 @@ export function takeSignalDescriptors(): void {
     Deno.addSignalListener("SIGURG", listener);
     Deno.removeSignalListener("SIGURG", listener);
   } catch {
-    // The listener works without.
+    // The listener works without them.
   }
 }
 
 /**
- * Whether Deno waits by itself. Where it does not, the effects of a first signal
- * listener would be new: SIGHUP then ends a program that was started by nohup.
+ * Whether Deno waits for SIGUSR1. If it does not, a signal listener here would be the
+ * first, and change the program: SIGHUP would end it although nohup has started it.
  */
 function waitsForSignals(): boolean {
   const { os, standalone } = Deno.build;

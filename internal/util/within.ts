@@ -1,4 +1,4 @@
-/** Whether something happens within so many ms. Resolves as soon as that is known. */
+/** Resolves to whether a promise is fulfilled within so many ms, as soon as that is known. */
 export async function within(
   ms: number,
   event: Promise<unknown>,
