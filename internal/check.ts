@@ -1,10 +1,10 @@
-/** Bad input is refused here, in the words of the standard library. */
+/** Checks of options and arguments. Error messages have the form of the standard library. */
 import { RESERVED } from "./accept/holds.ts";
 
-/** The longest wait that a timer takes; a longer one would fire at once. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
+/** The longest timeout of a timer, in ms. A timer with a longer one fires at once. */
+export const MAX_TIMEOUT = 2 ** 31 - 1;
 
-/** Says what is wrong with an option, in one form for all. */
+/** Throws an error that says what is wrong with an option. */
 export function refuse(
   ErrorClass: new (message: string) => Error,
   name: string,
@@ -19,7 +19,7 @@ export function refuse(
   );
 }
 
-/** Refuses what is neither a function nor left out. */
+/** Refuses a callback that is given, and is not a function. */
 export function checkCallback(
   name: string,
   callback: unknown,
@@ -30,7 +30,7 @@ export function checkCallback(
   }
 }
 
-/** Refuses a limit for each peer where peers have no address. */
+/** Refuses a limit for each peer on a Unix socket, where peers have no address. */
 export function checkPeers(
   max: number,
   transport: string,
@@ -42,7 +42,7 @@ export function checkPeers(
   );
 }
 
-/** Refuses a reason that a program cannot have for its own. */
+/** Refuses a reason of `hold()` that is empty, or that the listener uses itself. */
 export function checkReason(reason: string): void {
   const isOurs = reason === "" || RESERVED.includes(reason);
   if (typeof reason === "string" && !isOurs) return;
@@ -50,7 +50,7 @@ export function checkReason(reason: string): void {
   refuse(TypeError, "reason", must, reason, "hold");
 }
 
-/** Refuses a limit that is not a positive whole number or Infinity. */
+/** Refuses a limit that is neither a positive integer nor Infinity. */
 export function checkLimit(name: string, max: number, purpose?: string): void {
   const valid = max === Infinity || Number.isInteger(max) && max > 0;
   if (valid) return;
@@ -59,14 +59,14 @@ export function checkLimit(name: string, max: number, purpose?: string): void {
   refuse(ErrorClass, name, must, max, purpose);
 }
 
-/** Refuses a wait that is none. */
-export function checkWait(name: string, wait: number): void {
-  if (typeof wait === "number" && wait > 0) return;
-  const ErrorClass = typeof wait === "number" ? RangeError : TypeError;
-  refuse(ErrorClass, name, "a positive number of ms or Infinity", wait);
+/** Refuses a duration that is not positive. Infinity is allowed. */
+export function checkDuration(name: string, ms: number): void {
+  if (typeof ms === "number" && ms > 0) return;
+  const ErrorClass = typeof ms === "number" ? RangeError : TypeError;
+  refuse(ErrorClass, name, "a positive number of ms or Infinity", ms);
 }
 
-/** Refuses a wait that a timer cannot keep. */
+/** Refuses a timeout that is negative, or too long for a timer. Infinity is allowed. */
 export function checkTimeout(timeout: number, purpose = "shut down"): void {
   const valid = timeout >= 0 &&
     (timeout <= MAX_TIMEOUT || timeout === Infinity);
@@ -76,14 +76,21 @@ export function checkTimeout(timeout: number, purpose = "shut down"): void {
   refuse(ErrorClass, "timeout", must, timeout, purpose);
 }
 
-/** Refuses what is neither true nor false. */
+/** Refuses a value that is not a boolean. */
 export function checkBoolean(name: string, value: unknown): void {
   if (typeof value !== "boolean") refuse(TypeError, name, "a boolean", value);
 }
 
-/** Refuses what nothing can be accepted from. */
+/** Refuses a value that has no method `accept()`. */
 export function checkSocket(socket: Deno.Listener): void {
   if (typeof socket?.accept !== "function") {
     refuse(TypeError, "socket", "a Deno.Listener", socket);
+  }
+}
+
+/** Refuses a signal that is given, and is not an AbortSignal. */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    refuse(TypeError, "signal", "an AbortSignal", signal);
   }
 }

@@ -4,20 +4,21 @@ import { checkAddressFamilies } from "./bind.ts";
 import {
   checkBoolean,
   checkCallback,
+  checkDuration,
   checkLimit,
   checkPeers,
-  checkWait,
+  checkSignal,
   refuse,
 } from "./check.ts";
 
-/** How long a client may take to be ready, in ms: what libevent asks Linux for. */
+/** How long a client may take to be ready, in ms. libevent gives Linux the same value. */
 const DEFAULT_HANDSHAKE_TIMEOUT = 30_000;
 
 /**
- * Options of which each is read once, from the object that has it, whoever asks:
- * here or in Deno. So getters, also of a class with `#private` fields, and inherited
- * properties are as good as own ones, and `null` is the same as not given. What is set
- * covers what was given.
+ * Makes a view of options that reads each option once, here or in Deno. Getters and
+ * inherited properties work as own ones do, also those of a class with `#private`
+ * fields. `null` is the same as leaving an option out. An option that is set on the view
+ * replaces the given one.
  */
 export function readOnce<T extends object>(options: T): T {
   if (typeof options !== "object" || options === null) {
@@ -36,7 +37,7 @@ export function readOnce<T extends object>(options: T): T {
       values.set(key, value);
       return true;
     },
-    // A copy, as another function in place of Deno's may make, has what is given.
+    // A program may replace Deno.listen by a function that copies its options.
     ownKeys() {
       const set = [...values.keys()].filter((key) => get(key) !== undefined);
       return [...new Set([...Reflect.ownKeys(options), ...set])] as string[];
@@ -49,7 +50,7 @@ export function readOnce<T extends object>(options: T): T {
   });
 }
 
-/** What a program wants to be called. What it is called with is its types' to say. */
+/** A function of the program. The public types say what its arguments are. */
 // deno-lint-ignore no-explicit-any
 export type Hook<R = unknown> = (...args: any[]) => R;
 
@@ -89,24 +90,37 @@ export class Settings {
   readonly onConnectionError: Hook | undefined;
 
   /**
-   * @param options What was given, as `readOnce()` gives it.
-   * @throws {TypeError} If one is of a wrong type, or flags exclude each other.
+   * @param options The options, as `readOnce()` returns them.
+   * @throws {TypeError} If an option has a wrong type, or flags exclude each other.
    * @throws {RangeError} If a number is out of range.
    */
   constructor(options: object) {
-    const given: Given = options; // null is not given, by readOnce()
-    const { flags = 0, maxConnections = Infinity, overflow = "queue" } = given;
-    const { noDelay = false, keepAlive = false, signal } = given;
-    const { maxConnectionsPerPeer = Infinity, admit, onReject } = given;
-    const { proxyProtocol = false, handshakeTimeout } = given;
-    const { idleTimeout = Infinity } = given;
-    const { onAcceptError, onConnectionError } = given;
-    checkFlags(flags, "listen");
-    checkAddressFamilies(flags);
-    checkLimit("maxConnections", maxConnections);
-    checkLimit("maxConnectionsPerPeer", maxConnectionsPerPeer);
-    checkCallback("admit", admit);
-    checkCallback("onReject", onReject);
+    const given: Given = options; // without null: readOnce() has removed it
+    this.flags = given.flags ?? 0;
+    this.maxConnections = given.maxConnections ?? Infinity;
+    this.overflow = given.overflow ?? "queue";
+    this.maxConnectionsPerPeer = given.maxConnectionsPerPeer ?? Infinity;
+    this.admit = given.admit;
+    this.onReject = given.onReject;
+    this.proxyProtocol = given.proxyProtocol ?? false;
+    this.handshakeTimeout = given.handshakeTimeout;
+    this.idleTimeout = given.idleTimeout ?? Infinity;
+    this.noDelay = given.noDelay ?? false;
+    this.keepAlive = given.keepAlive ?? false;
+    this.signal = given.signal;
+    this.onAcceptError = given.onAcceptError;
+    this.onConnectionError = given.onConnectionError;
+    this.#check();
+  }
+
+  #check(): void {
+    checkFlags(this.flags, "listen");
+    checkAddressFamilies(this.flags);
+    checkLimit("maxConnections", this.maxConnections);
+    checkLimit("maxConnectionsPerPeer", this.maxConnectionsPerPeer);
+    checkCallback("admit", this.admit);
+    checkCallback("onReject", this.onReject);
+    const { overflow, proxyProtocol } = this;
     if (overflow !== "queue" && overflow !== "reject") {
       refuse(TypeError, "overflow", '"queue" or "reject"', overflow);
     }
@@ -114,29 +128,13 @@ export class Settings {
       const must = "a boolean or a function";
       refuse(TypeError, "proxyProtocol", must, proxyProtocol);
     }
-    checkWait("handshakeTimeout", handshakeTimeout ?? Infinity);
-    checkWait("idleTimeout", idleTimeout);
-    checkBoolean("noDelay", noDelay);
-    checkBoolean("keepAlive", keepAlive);
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      refuse(TypeError, "signal", "an AbortSignal", signal);
-    }
-    checkCallback("onAcceptError", onAcceptError);
-    checkCallback("onConnectionError", onConnectionError);
-    this.flags = flags;
-    this.maxConnections = maxConnections;
-    this.overflow = overflow;
-    this.maxConnectionsPerPeer = maxConnectionsPerPeer;
-    this.admit = admit;
-    this.onReject = onReject;
-    this.proxyProtocol = proxyProtocol;
-    this.handshakeTimeout = handshakeTimeout;
-    this.idleTimeout = idleTimeout;
-    this.noDelay = noDelay;
-    this.keepAlive = keepAlive;
-    this.signal = signal;
-    this.onAcceptError = onAcceptError;
-    this.onConnectionError = onConnectionError;
+    checkDuration("handshakeTimeout", this.handshakeTimeout ?? Infinity);
+    checkDuration("idleTimeout", this.idleTimeout);
+    checkBoolean("noDelay", this.noDelay);
+    checkBoolean("keepAlive", this.keepAlive);
+    checkSignal(this.signal);
+    checkCallback("onAcceptError", this.onAcceptError);
+    checkCallback("onConnectionError", this.onConnectionError);
   }
 
   /** How long a connection may take until it is ready, in ms. */
@@ -144,7 +142,7 @@ export class Settings {
     return this.handshakeTimeout ?? DEFAULT_HANDSHAKE_TIMEOUT;
   }
 
-  /** Refuses TCP options where Deno has none for the connections. */
+  /** Refuses options that the transport does not have. */
   checkTransport(transport: string): void {
     if (transport === "tcp") return;
     for (const name of ["noDelay", "keepAlive"] as const) {
@@ -166,7 +164,7 @@ export class Settings {
     }
   }
 
-  /** Those of a listener around a socket that somebody else has made. */
+  /** The settings of a listener whose socket was not made by `listen()`. */
   static forAdopted(options: object): Settings {
     const settings = new Settings(readOnce(options));
     if (settings.flags & LEV_OPT_DEFERRED_ACCEPT) {

@@ -1,9 +1,9 @@
 import { applyFlags } from "../bind.ts";
-import { checkCallback, refuse } from "../check.ts";
+import { checkCallback, checkSignal, refuse } from "../check.ts";
 import { readOnce } from "../settings.ts";
 import type { ParallelOptions } from "./types.ts";
 
-/** The options of a service, checked. Nothing is open yet. */
+/** The options of a service, checked before a socket is opened. */
 export class ParallelSettings {
   readonly worker: string;
   readonly bind: { hostname: string; port: number; tcpBacklog: number };
@@ -18,7 +18,7 @@ export class ParallelSettings {
       options as ParallelOptions & Record<string, unknown>,
     );
     refuseOthers(given);
-    applyFlags(given, 0); // the length of the queue
+    applyFlags(given, 0); // checks and sets tcpBacklog
     const { hostname = "0.0.0.0", port, tcpBacklog = 0 } = given;
     this.bind = { hostname, port, tcpBacklog };
     const { workers = navigator.hardwareConcurrency } = given;
@@ -29,9 +29,7 @@ export class ParallelSettings {
     }
     this.workers = workers;
     const { data, signal, onWorkerError } = given;
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      refuse(TypeError, "signal", "an AbortSignal", signal);
-    }
+    checkSignal(signal);
     checkCallback("onWorkerError", onWorkerError);
     this.data = structuredClone(data);
     if (signal) this.signal = signal;
@@ -39,7 +37,7 @@ export class ParallelSettings {
   }
 }
 
-/** A path means nothing here: it would be relative to a module of this package. */
+/** Refuses a path, which would be relative to a module of this package. */
 function checkModule(worker: unknown): string {
   const url = worker instanceof URL ? worker.href : worker;
   if (typeof url === "string" && URL.canParse(url)) return url;
@@ -48,7 +46,7 @@ function checkModule(worker: unknown): string {
   refuse(TypeError, "worker", `a URL, as ${example}`, worker);
 }
 
-/** Deno can share the queue of a TCP socket only. */
+/** Refuses other transports. Deno can share the queue of a TCP socket only. */
 function refuseOthers(given: Record<string, unknown>): void {
   const isTls = given["cert"] !== undefined || given["key"] !== undefined;
   const transport = isTls ? "TLS" : given["transport"] ?? "tcp";
