@@ -13,7 +13,7 @@ import { checksOf } from "./internal/accept/checks.ts";
 import { socketOf } from "./internal/accept/detached_socket.ts";
 import { PAUSED } from "./internal/accept/holds.ts";
 import { openSocket, openTlsSocket } from "./internal/accept/open_socket.ts";
-import type { Socket } from "./internal/accept/socket.ts";
+import { closedError, type Socket } from "./internal/accept/socket.ts";
 import { applyFlags } from "./internal/bind.ts";
 import {
   checkCallback,
@@ -207,7 +207,6 @@ export class ConnListener<
    * - `"paused"`: `pause()` was called;
    * - `"full"`: `maxConnections` is reached;
    * - `"backoff"`: an accept has failed, and will be tried again;
-   * - `"balance"`: another worker of the same service has fewer connections;
    * - the reasons that your program gives to `hold()`.
    */
   get holds(): readonly string[] {
@@ -385,9 +384,9 @@ export class ConnListener<
    */
   accept(): Promise<C> {
     return new Promise((resolve, reject) => {
-      this.#wait((conn) => {
+      this.#addWaiter((conn) => {
         if (conn !== undefined) resolve(conn);
-        else reject(new Deno.errors.BadResource("Listener has been closed"));
+        else reject(closedError());
       });
     });
   }
@@ -420,7 +419,7 @@ export class ConnListener<
     return {
       next: () =>
         new Promise<IteratorResult<C>>((resolve) => {
-          this.#wait((conn) => {
+          this.#addWaiter((conn) => {
             if (conn !== undefined) resolve({ value: conn, done: false });
             else resolve({ value: undefined, done: true });
           });
@@ -435,9 +434,9 @@ export class ConnListener<
     };
   }
 
-  #wait(waiter: (conn: C | undefined) => void): void {
+  #addWaiter(waiter: (conn: C | undefined) => void): void {
     const { released } = this.#ending;
-    if (released === undefined) this.#service.wait(waiter as Waiter);
+    if (released === undefined) this.#service.addWaiter(waiter as Waiter);
     else released.then(() => waiter(undefined));
   }
 
@@ -499,7 +498,7 @@ export class ConnListener<
    */
   hold(reason: string): Disposable {
     checkReason(reason);
-    return this.#acceptor.holdOnce(reason);
+    return this.#acceptor.addHold(reason);
   }
 
   /** Lets the listener keep the process alive while it accepts. This is the default. */

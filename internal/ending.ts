@@ -8,14 +8,14 @@ import type { Service } from "./service.ts";
 import type { Socket } from "./accept/socket.ts";
 import type { ShutdownResult } from "./types.ts";
 
-/** What a listener is made of. */
+/** The parts of a listener. */
 export interface Parts {
   socket: Socket;
   acceptor: Acceptor;
   service: Service;
 }
 
-/** The end of a listener: its socket is released, and then no connection is active. */
+/** The end of a listener, by `close()`, `detach()` or `shutdown()`. */
 export class Ending {
   readonly #parts: Parts;
   readonly #begun = new AbortController();
@@ -34,12 +34,12 @@ export class Ending {
     return this.#begun.signal;
   }
 
-  /** Resolves when the socket is released, and no connection is active. */
+  /** Resolves when the socket is closed or detached, and no connection is active. */
   get finished(): Promise<void> {
     return this.#finished.promise;
   }
 
-  /** Resolves when the socket is given back, or its address free; undefined before. */
+  /** Resolves when the socket is detached, or its address free; undefined before the end. */
   get released(): Promise<void> | undefined {
     return this.#released;
   }
@@ -48,7 +48,7 @@ export class Ending {
     return this.#isDraining;
   }
 
-  /** Shuts down at once when a signal says so. */
+  /** Shuts down at once when a signal is aborted. */
   follow(signal: AbortSignal): void {
     const abort = () => void this.shutDown(0, false);
     if (signal.aborted) return abort();
@@ -67,14 +67,14 @@ export class Ending {
     return this.#released!;
   }
 
-  /** Gives the socket back, with what was not delivered; undefined if it has ended already. */
+  /** Detaches the socket, with undelivered connections; undefined if the listener has ended. */
   detach(): Deno.Listener | undefined {
     const { socket, acceptor, service } = this.#parts;
     let detached: Deno.Listener | undefined;
     this.#end((undelivered) => {
       const conns = undelivered.map(({ conn }) => conn);
       if (socket.isReleased) service.onDropped(conns.length); // by a drain
-      socket.disown(conns, acceptor.isRefed, acceptor.isAsking);
+      socket.disown(conns, acceptor.isRefed, acceptor.isChecking);
       detached = detachedSocket(socket);
     });
     return detached;
@@ -83,7 +83,7 @@ export class Ending {
   #end(release: (undelivered: ConnState[]) => void | Promise<void>): void {
     if (this.#released !== undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#released = promise; // before anybody is told
+    this.#released = promise; // before hooks can look at it
     const { acceptor, service } = this.#parts;
     const waiters = service.end();
     const undelivered = acceptor.stop();
@@ -98,12 +98,15 @@ export class Ending {
     resolve(release(undelivered));
   }
 
-  /** Drains, closes, and waits. A second call joins the first, and may hurry it. */
+  /**
+   * Drains, closes, and waits. A second call returns the result of the first, and can
+   * shorten its timeout.
+   */
   shutDown(timeout: number, drainBacklog: boolean): Promise<ShutdownResult> {
-    this.#cutOff.within(timeout);
+    this.#cutOff.limit(timeout);
     if (this.#shutdown === undefined) {
       const { promise, resolve } = Promise.withResolvers<ShutdownResult>();
-      this.#shutdown = promise; // before anybody is told
+      this.#shutdown = promise; // before hooks can call it again
       resolve(this.#shutDown(drainBacklog));
     }
     return this.#shutdown;

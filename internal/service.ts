@@ -23,15 +23,15 @@ import { callHook, isPromise, print } from "./util/hooks.ts";
 import { Queue } from "./util/queue.ts";
 import { Sweep } from "./util/sweep.ts";
 
-/** The listener, as callbacks and hooks are given it. */
+/** The listener, which callbacks and hooks get as an argument. */
 interface Listener {
   readonly addr: Deno.Addr;
   close(): unknown;
 }
-/** Gets a connection, or undefined at the end. */
+/** Called with a connection, or with undefined when the listener has ended. */
 export type Waiter = (conn: Deno.Conn | undefined) => void;
 
-/** Which connection goes to whom, what becomes of it, and how many there may be. */
+/** Delivers connections, follows them to their end, and keeps the limits. */
 export class Service implements AcceptorOwner, Limits {
   readonly #listener: Listener;
   readonly #settings: Settings;
@@ -45,9 +45,9 @@ export class Service implements AcceptorOwner, Limits {
   readonly #idle: Sweep<ConnState> | undefined;
   readonly #rejections = new Rejections();
   readonly #counts: ListenerStats = { ...NOTHING };
-  /** Those whose callback's promise is pending. */
+  /** The connections whose callback's promise is pending. */
   readonly active: ActiveConns = new ActiveConns();
-  /** Told of failures to accept. */
+  /** Called when an accept fails. */
   onAcceptError: Hook | null;
   readonly admits: ((conn: Deno.Conn) => boolean) | undefined;
 
@@ -67,7 +67,7 @@ export class Service implements AcceptorOwner, Limits {
     }
   }
 
-  /** Begins to work with what brings the connections. */
+  /** Sets the acceptor, which brings the connections, and the callback. */
   begin(acceptor: Acceptor, callback: Hook | null, data: unknown): void {
     this.#acceptor = acceptor;
     this.#callback = callback;
@@ -101,7 +101,7 @@ export class Service implements AcceptorOwner, Limits {
   }
 
   /** Gives the next connection to a call of `accept()` or `next()`. */
-  wait(waiter: Waiter): void {
+  addWaiter(waiter: Waiter): void {
     if (this.#callback !== null) {
       throw new TypeError("Cannot accept as a callback gets every connection");
     }
@@ -123,17 +123,17 @@ export class Service implements AcceptorOwner, Limits {
     if (this.#isLimited) this.checkLimit();
   }
 
-  /** Nothing counts a connection that is given away so. */
+  /** Gives a connection to `accept()` or a loop. It is not counted any more. */
   #give(state: ConnState): void {
     state.leavePeer();
     this.#waiters.shift()!(state.conn);
   }
 
-  /** Whatever a callback throws ends here. */
+  /** Calls the callback. Whatever it throws is handled here. */
   #call(callback: Hook, state: ConnState): void {
     try {
       const handled: unknown = callback(state.conn, this.#listener, this.#data);
-      // Only a promise makes the connection ours to count and to close.
+      // Without a promise, the program counts and closes the connection itself.
       if (isPromise(handled)) return this.#serve(state, handled);
     } catch (error) {
       this.#fail(error, state.conn);
@@ -145,7 +145,7 @@ export class Service implements AcceptorOwner, Limits {
   #serve(state: ConnState, handled: PromiseLike<unknown>): void {
     const served = Promise.resolve(handled);
     this.active.add(state);
-    if (this.#maxPerPeer !== Infinity) this.#countPeer(state); // set in the callback
+    if (this.#maxPerPeer !== Infinity) this.#countPeer(state); // if the callback has set it
     served.then(() => {
       dispose(state.conn); // the callback may have closed it
       this.#end(state);
@@ -161,7 +161,7 @@ export class Service implements AcceptorOwner, Limits {
     this.#freed();
   }
 
-  /** Closes the connection, and tells of the failure later: places are freed first. */
+  /** Closes the connection. The failure is reported later, after its place is free. */
   async #fail(error: unknown, conn: Deno.Conn): Promise<void> {
     const failed = hasFailedHandshake(conn, error); // before it is closed
     const wasOpen = close(conn);
@@ -215,15 +215,15 @@ export class Service implements AcceptorOwner, Limits {
 
   set maxConnectionsPerPeer(max: number) {
     this.#maxPerPeer = max;
-    // Without a limit, those that are here were not counted.
+    // As long as there was no limit, connections were not counted.
     for (const state of [...this.active, ...this.#acceptor.states]) {
       this.#countPeer(state);
     }
   }
 
-  /** Counts a connection of its peer that is here already, whatever the limit is. */
+  /** Counts a connection for its peer, also over the limit. */
   #countPeer(state: ConnState): void {
-    // Before its header is here, nobody knows whose connection it is.
+    // The peer is not known before the PROXY header is complete.
     if (this.#settings.proxyProtocol && state.header === undefined) return;
     state.peer ??= this.#peers.enter(state.conn.remoteAddr);
   }
@@ -242,11 +242,11 @@ export class Service implements AcceptorOwner, Limits {
     return this.active.size < this.#maxConnections;
   }
 
-  hasPlace(): boolean {
-    return this.#count <= this.#maxConnections; // with the one that asks
+  isWithinLimit(): boolean {
+    return this.#count <= this.#maxConnections; // the count includes this connection
   }
 
-  peerHasPlace = (state: ConnState): true | "peer" => {
+  peerIsWithinLimit = (state: ConnState): true | "peer" => {
     if (this.#maxPerPeer === Infinity || state.peer !== undefined) return true;
     const { remoteAddr } = state.conn;
     state.peer = this.#peers.enter(remoteAddr, this.#maxPerPeer);
@@ -257,7 +257,7 @@ export class Service implements AcceptorOwner, Limits {
     if (this.#isLimited) this.checkLimit();
   }
 
-  /** Looks at the limit again, after a change on either side of it. */
+  /** Must be called after every change of the limit or of the count. */
   checkLimit(): void {
     const isFull = this.#count >= this.#maxConnections;
     if (isFull && this.#settings.overflow === "queue") {
@@ -268,9 +268,9 @@ export class Service implements AcceptorOwner, Limits {
     this.#acceptor.update();
   }
 
-  /** A connection is closed: there is a descriptor again, and perhaps a place. */
+  /** Called when a connection is closed: a file descriptor is free, and perhaps a place. */
   #freed(): void {
-    if (!this.#isLimited && !this.#acceptor.holds.any) return; // nothing follows
+    if (!this.#isLimited && !this.#acceptor.holds.any) return; // nothing to change
     this.#acceptor.retry();
     this.checkLimit();
   }
@@ -281,10 +281,10 @@ export class Service implements AcceptorOwner, Limits {
     state.leavePeer();
     if (why) this.#counts.rejected++;
     else this.#counts.aborted++;
-    if (this.#isLimited) this.checkLimit(); // before anybody is told
+    if (this.#isLimited) this.checkLimit(); // before the hook is called
     const { onReject } = this.#settings;
-    const say = () => why && onReject?.(conn, why, this.#listener);
-    if (this.#rejections.close(conn, say, () => this.#freed())) this.#freed();
+    const reply = () => why && onReject?.(conn, why, this.#listener);
+    if (this.#rejections.close(conn, reply, () => this.#freed())) this.#freed();
   }
 
   /** Counts connections that were closed before they were delivered. */
@@ -292,9 +292,9 @@ export class Service implements AcceptorOwner, Limits {
     this.#counts.aborted += count;
   }
 
-  /** Ends the demand. Gives those that wait for a connection. */
+  /** Ends the demand. Returns the pending calls of `accept()` and `next()`. */
   end(): Waiter[] {
-    this.#idle?.end(); // it goes on for those that are delivered
+    this.#idle?.end(); // it goes on for delivered connections
     return this.#waiters.takeAll();
   }
 

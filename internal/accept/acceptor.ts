@@ -7,38 +7,43 @@ import { BACKOFF, Holds } from "./holds.ts";
 import { type Check, Pipeline, type Refusal } from "./pipeline.ts";
 import type { Socket, SocketOwner } from "./socket.ts";
 
-/** What the acceptor works for. */
+/** The service that an acceptor brings connections to. */
 export interface AcceptorOwner {
-  /** Whether somebody wants a connection. `update()` is to be called when it changes. */
+  /** Whether it wants a connection. It must call `update()` after a change. */
   readonly hasDemand: boolean;
-  /** Whether one more may be delivered. */
+  /** Whether one more connection may be delivered. */
   readonly hasRoom: boolean;
-  /** Counts a connection that was accepted, and says how many there were. */
+  /** Counts an accepted connection. Returns how many were accepted so far. */
   onAccepted(): number;
-  /** Gets a connection. Must not throw. */
+  /** Delivers a connection. Must not throw. */
   deliver(state: ConnState): void;
-  /** Gets a connection that is not to be delivered, and why. */
+  /** Closes a connection that is not delivered. */
   refuse(state: ConnState, why: Refusal): void;
-  /** Told that a connection has begun to wait until it is ready. */
+  /** Called when a connection begins to wait until it is ready. */
   onWaiting(): void;
-  /** Counts connections that were closed before they were delivered. */
+  /** Called with the number of connections that were closed before they were delivered. */
   onDropped(count: number): void;
-  /** Told that a client was gone before it was accepted. */
+  /** Called when a client was gone before it was accepted. */
   onGone(): void;
-  /** Told of another failure, during the hold "backoff", and whether the last accept had succeeded. */
+  /**
+   * Called when an accept has failed for another reason. The hold "backoff" has begun.
+   *
+   * @param isFirst Whether the accept before it had succeeded.
+   */
   onFailure(error: unknown, isFirst: boolean): void;
-  /** Told that the program has closed the socket, and nobody is left inside. */
+  /** Called when the program has closed the socket, and no connection is waiting or parked. */
   onClosed(): void;
 }
 
 /**
- * Accepts connections one at a time, and only while somebody wants one.
+ * Accepts connections one at a time, and only while they are wanted.
  *
- * Two ideas carry it. *Demand*: an accept is in flight only while the service wants a
- * connection. *Holds*: independent reasons not to accept now; accepting goes on when
+ * There are two ideas. *Demand*: an accept is in flight only while the service wants a
+ * connection. *Holds*: independent reasons not to accept now; accepting resumes when
  * none is left. *Parking* follows from them: Deno cannot cancel an accept without
- * closing the socket, so the one connection that it brings when nobody wants it any
- * more is kept, and delivered first when accepting goes on.
+ * closing the socket. So an accept that is in flight when the demand ends may still
+ * bring a connection. The connection is kept, and delivered first when accepting
+ * resumes.
  */
 export class Acceptor implements SocketOwner {
   /** Why nothing is accepted now. */
@@ -46,17 +51,17 @@ export class Acceptor implements SocketOwner {
   readonly #socket: Socket;
   readonly #owner: AcceptorOwner;
   readonly #pipeline: Pipeline;
-  readonly #ready = new Queue<ConnState>(); // and not delivered: parked
+  readonly #ready = new Queue<ConnState>(); // parked: ready, and not delivered
   readonly #backoff = new Backoff(() => this.release(BACKOFF));
   #isRefed: boolean; // by ref() and unref()
   #isAlive: boolean | undefined; // whether it keeps the process alive
-  #isDelivering = false; // in a microtask
+  #willDeliver = false; // in a microtask
   #isSocketClosed = false; // by the program
   #hasEnded = false;
   #changed: PromiseWithResolvers<void> | undefined;
 
   /**
-   * @param checks What a connection has to pass before it is delivered.
+   * @param checks The checks that a connection must pass before it is delivered.
    * @param timeout How long that may take, in ms.
    */
   constructor(
@@ -72,32 +77,32 @@ export class Acceptor implements SocketOwner {
     socket.own(this);
   }
 
-  /** How many are accepted, and wait until they are ready. */
+  /** How many connections are accepted, and not ready. */
   get waiting(): number {
     return this.#pipeline.size;
   }
 
-  /** How many are ready, and not delivered. */
+  /** How many connections are ready, and not delivered. */
   get parked(): number {
     return this.#ready.size;
   }
 
-  /** What is not delivered yet. */
+  /** The connections that are not delivered yet. */
   get states(): ConnState[] {
     return [...this.#ready.items, ...this.#pipeline.states];
   }
 
   // Demand and holds
 
-  /** Whether what is accepted is wanted. */
-  get isTaking(): boolean {
+  /** Whether ready connections may be delivered, apart from the limit. */
+  get delivers(): boolean {
     return !this.#hasEnded && this.#owner.hasDemand &&
       !this.holds.stopDelivery;
   }
 
-  /** Whether more is wanted. What is ready goes first. */
+  /** Whether to accept. Ready connections are delivered first. */
   get isAccepting(): boolean {
-    return this.isTaking && !this.holds.any && this.#ready.size === 0 &&
+    return this.delivers && !this.holds.any && this.#ready.size === 0 &&
       !this.#isSocketClosed;
   }
 
@@ -107,8 +112,8 @@ export class Acceptor implements SocketOwner {
     this.update();
   }
 
-  /** Holds for a reason that the program may have several times at once. */
-  holdOnce(reason: string): Disposable {
+  /** Adds a hold of a reason that may be held several times at once. */
+  addHold(reason: string): Disposable {
     let isHeld = !this.#hasEnded;
     if (isHeld) this.holds.add(reason);
     this.update();
@@ -130,7 +135,7 @@ export class Acceptor implements SocketOwner {
   update(): void {
     this.#tellChange();
     if (this.#hasEnded) return;
-    const isAlive = this.isTaking && this.#isRefed;
+    const isAlive = this.delivers && this.#isRefed;
     if (isAlive !== this.#isAlive) this.#keepAlive(this.#isAlive = isAlive);
     if (this.isAccepting) this.#socket.accept();
     else if (this.#ready.size === 0) this.#socket.cancel();
@@ -140,7 +145,7 @@ export class Acceptor implements SocketOwner {
     }
   }
 
-  // What the socket brings
+  // Called by the socket
 
   onConn(conn: Deno.Conn): void {
     if (this.#hasEnded) return void this.#socket.giveBack(conn);
@@ -155,7 +160,7 @@ export class Acceptor implements SocketOwner {
       this.#isSocketClosed = true;
     } else if (isPeerGoneBeforeAccept(error)) {
       this.#owner.onGone();
-      if (this.#backoff.miss()) this.hold(BACKOFF);
+      if (this.#backoff.onPeerGone()) this.hold(BACKOFF);
     } else {
       const isFirst = this.#backoff.fail();
       this.hold(BACKOFF);
@@ -164,11 +169,11 @@ export class Acceptor implements SocketOwner {
     this.update();
   }
 
-  // What the pipeline brings. The next accept begins in the same microtask: the drain
-  // counts on it.
+  // Called by the pipeline. The next accept begins in the same microtask, which drain()
+  // relies on.
 
   onReady(state: ConnState): void {
-    if (this.#hasEnded) { // by a check's hook
+    if (this.#hasEnded) { // by a hook that a check has called
       if (!this.#socket.giveBack(state.conn)) this.#owner.onDropped(1);
     } else if (this.#ready.size === 0 && this.#mayDeliver) {
       this.#owner.deliver(state);
@@ -187,24 +192,24 @@ export class Acceptor implements SocketOwner {
   }
 
   get #mayDeliver(): boolean {
-    return this.isTaking && this.#owner.hasRoom;
+    return this.delivers && this.#owner.hasRoom;
   }
 
-  /** One after the other, each in a microtask: never from inside a verb. */
+  /** Delivers one in each microtask, so that no method of the listener calls the callback. */
   #deliverSoon(): void {
-    if (this.#isDelivering) return;
-    this.#isDelivering = true;
+    if (this.#willDeliver) return;
+    this.#willDeliver = true;
     queueMicrotask(() => {
-      this.#isDelivering = false;
+      this.#willDeliver = false;
       const state = this.#mayDeliver ? this.#ready.shift() : undefined;
       if (state !== undefined) this.#owner.deliver(state);
       this.update();
     });
   }
 
-  // The rest
+  // The process, and the end
 
-  /** Tries at once, if it waits after a failure. */
+  /** Ends the hold "backoff": accepts again at once. */
   retry(): void {
     this.#backoff.end();
     this.release(BACKOFF);
@@ -216,7 +221,7 @@ export class Acceptor implements SocketOwner {
     this.#backoff.keepAlive(isAlive);
   }
 
-  /** Whether the process is to be kept alive while connections are wanted. */
+  /** Whether the listener keeps the process alive while connections are wanted. */
   get isRefed(): boolean {
     return this.#isRefed;
   }
@@ -237,12 +242,12 @@ export class Acceptor implements SocketOwner {
     this.#changed = undefined;
   }
 
-  /** Whether a connection is being asked about. It leaves by the answer. */
-  get isAsking(): boolean {
-    return this.#pipeline.isAsking;
+  /** Whether a check is running now. Its connection leaves the pipeline by the result. */
+  get isChecking(): boolean {
+    return this.#pipeline.isChecking;
   }
 
-  /** Ends accepting, for ever. Gives what was not delivered, what is ready first. */
+  /** Ends accepting for good. Returns the undelivered connections, ready ones first. */
   stop(): ConnState[] {
     this.#hasEnded = true;
     this.holds.clear();

@@ -9,21 +9,21 @@ import { handshakeIsDone } from "./handshake.ts";
 import type { Check, Refusal } from "./pipeline.ts";
 import { setTcpOptions } from "./tcp_options.ts";
 
-/** What the checks ask, and tell. */
+/** The limits that the checks look at. */
 export interface Limits {
-  /** Whether there is a place for the one that is being asked. */
-  hasPlace(): boolean;
-  /** The program's own decision about a connection; undefined where it has none. */
+  /** Whether `maxConnections` allows the connection that is being checked. */
+  isWithinLimit(): boolean;
+  /** The option `admit`, if it was given. */
   readonly admits: ((conn: Deno.Conn) => boolean) | undefined;
-  /** Counts a connection of its peer, if that has a place left. */
-  readonly peerHasPlace: Check;
-  /** Told what the program's own decision about a connection has thrown. */
+  /** Counts a connection for its peer, if `maxConnectionsPerPeer` allows it. */
+  readonly peerIsWithinLimit: Check;
+  /** Called with what a function of the program has thrown. */
   onError(error: unknown, conn: Deno.Conn): void;
 }
 
 /**
- * The trusted peer, the limit, what TCP is set to, the header, `admit`, the limit for
- * each peer, and then what the client has to do.
+ * Makes the checks, in their order. Checks that wait for the client come last. Only the
+ * PROXY header comes before `admit` and the limit for each peer, which need its address.
  */
 export function checksOf(
   transport: string,
@@ -39,14 +39,16 @@ export function checksOf(
       trusts(realRemoteAddr(conn) as Deno.NetAddr);
     checks.push(safely(isTrusted, "proxy-header", limits));
   }
-  if (overflow === "reject") checks.push(() => limits.hasPlace() || "full");
+  if (overflow === "reject") {
+    checks.push(() => limits.isWithinLimit() || "full");
+  }
   if (noDelay || keepAlive) {
     const set = (conn: Deno.Conn) => setTcpOptions(conn, noDelay, keepAlive);
     checks.push(safely(set, false, limits));
   }
   if (trusts) checks.push(proxyHeaderIsHere);
   if (admits) checks.push(safely(admits, "not-admitted", limits));
-  if (transport !== "unix") checks.push(limits.peerHasPlace);
+  if (transport !== "unix") checks.push(limits.peerIsWithinLimit);
   if (transport === "TLS" && handshakeTimeout !== undefined) {
     checks.push(handshakeIsDone);
   }
@@ -54,7 +56,7 @@ export function checksOf(
   return checks;
 }
 
-/** What may throw, and passes only with `true`. */
+/** A check by a function that may throw, and that passes only with `true`. */
 function safely(
   passes: (conn: Deno.Conn) => boolean,
   otherwise: Refusal,

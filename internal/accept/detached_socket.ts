@@ -1,5 +1,5 @@
 import { isClosed } from "../util/failures.ts";
-import { closed, Socket } from "./socket.ts";
+import { closedError, Socket } from "./socket.ts";
 import { SocketFile } from "./socket_file.ts";
 
 /** A socket without an owner, as the `Deno.Listener` that `detach()` gives. */
@@ -19,7 +19,7 @@ class DetachedSocket implements Deno.Listener {
   }
 
   close(): void {
-    if (this.socket.isReleased) throw closed(); // as Deno's own
+    if (this.socket.isReleased) throw closedError(); // as Deno's own
     this.socket.release();
   }
 
@@ -56,7 +56,7 @@ class DetachedSocket implements Deno.Listener {
   }
 }
 
-/** The socket of a listener that was given by `detach()`, or is new here. */
+/** The socket of a listener that `detach()` has returned, or of a new one. */
 export function socketOf(listener: Deno.Listener): Socket {
   if (listener instanceof DetachedSocket) return listener.socket;
   const known = Socket.of(listener);
@@ -68,15 +68,15 @@ export function socketOf(listener: Deno.Listener): Socket {
   return new Socket(listener, transportOf(listener), file);
 }
 
-/** The class of Deno's TLS listeners is not exported, and their addresses are TCP's. */
+/** Deno does not export the class of its TLS listeners. Their addresses say "tcp". */
 function transportOf(listener: Deno.Listener): string {
   const isTls = listener.constructor.name === "TlsListener";
   return isTls ? "TLS" : listener.addr.transport;
 }
 
 /**
- * What shows a socket without an owner: Deno's own listener, unless it has something
- * that was accepted already.
+ * The listener that `detach()` returns: Deno's own, unless there are connections that
+ * were accepted already.
  */
 export function detachedSocket(socket: Socket): Deno.Listener {
   return socket.hasUndelivered ? new DetachedSocket(socket) : socket.listener;

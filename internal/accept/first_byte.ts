@@ -4,7 +4,7 @@ import { readAhead } from "../conn/front.ts";
 /**
  * Whether a client has sent something (LEV_OPT_DEFERRED_ACCEPT). The kernel could wait
  * for that itself (TCP_DEFER_ACCEPT), but Deno does not expose it. So the first bytes
- * are read here, and come first when the connection is read.
+ * are read here. The program gets them with its first read.
  */
 export function firstByteIsHere(state: ConnState): boolean | undefined {
   const { ahead } = state;

@@ -5,16 +5,16 @@ export const FULL = "full";
 /** The hold after a failed accept. */
 export const BACKOFF = "backoff";
 
-/** The reasons that a program cannot have for its own. */
+/** The reasons that a program cannot give to `hold()`. */
 export const RESERVED: readonly string[] = [PAUSED, FULL, BACKOFF];
 
-/** Holds that end by themselves. They do not keep those that are accepted already. */
-const PASSING: ReadonlySet<string> = new Set([FULL, BACKOFF]);
+/** Holds that end by themselves. They do not stop the delivery of accepted connections. */
+const TEMPORARY: ReadonlySet<string> = new Set([FULL, BACKOFF]);
 
 /** Independent reasons not to accept, in the order in which they began. */
 export class Holds {
   readonly #counts = new Map<string, number>();
-  #stopping = 0; // how many also stop the delivery
+  #stopping = 0; // how many reasons also stop the delivery
 
   /** The reasons. */
   get list(): string[] {
@@ -35,18 +35,18 @@ export class Holds {
     return this.#counts.has(reason);
   }
 
-  /** Holds for one more of the same reason. */
+  /** Adds a hold. The same reason may be held several times. */
   add(reason: string): void {
     const count = this.#counts.get(reason) ?? 0;
     this.#counts.set(reason, count + 1);
-    if (count === 0 && !PASSING.has(reason)) this.#stopping++;
+    if (count === 0 && !TEMPORARY.has(reason)) this.#stopping++;
   }
 
-  /** Ends one of the same reason. */
+  /** Ends one hold of a reason. */
   remove(reason: string): void {
     const count = this.#counts.get(reason) ?? 0;
     if (count > 1) return void this.#counts.set(reason, count - 1);
-    if (this.#counts.delete(reason) && !PASSING.has(reason)) this.#stopping--;
+    if (this.#counts.delete(reason) && !TEMPORARY.has(reason)) this.#stopping--;
   }
 
   clear(): void {

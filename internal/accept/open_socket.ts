@@ -1,8 +1,8 @@
-/** Makes the sockets that are listened on. */
+/** Opens listening sockets. */
 import { Socket } from "./socket.ts";
 import { explainAddrInUse, SocketFile } from "./socket_file.ts";
 
-// Taken now, for a program that puts listen() in their place.
+// Read now: a program may replace `Deno.listen` by this package's `listen()`.
 const { listen, listenTls } = Deno;
 
 /** Listens as `Deno.listen` does. */

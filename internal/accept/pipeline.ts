@@ -3,36 +3,38 @@ import { isReadAhead, keepInBackground } from "../conn/front.ts";
 import type { RejectReason } from "../types.ts";
 import { NONE, Sweep } from "../util/sweep.ts";
 
-/** Why a connection is not delivered; false: the client has gone, or took too long. */
+/** Why a connection is not delivered. With false, the client has gone, or took too long. */
 export type Refusal = false | RejectReason;
 
 /**
- * One thing to look at, or to wait for, before a connection is delivered. It says how it
- * is now: true, why the connection is refused, or undefined for "not yet". Then it sees
- * to it that `state.onCome` is called, and is asked again. Must not throw.
+ * A condition that a connection must meet before it is delivered. Returns true if it is
+ * met, or why the connection is refused, or undefined if the client must send something
+ * first. After undefined, `state.onCome` is called, which runs the check again. Must not
+ * throw.
  */
 export type Check = (state: ConnState) => true | Refusal | undefined;
 
-/** What the pipeline works for. */
+/** The acceptor, as the pipeline needs it. */
 export interface PipelineOwner {
-  /** Gets a connection that has passed all checks. */
+  /** Called with a connection that has passed all checks. */
   onReady(state: ConnState): void;
-  /** Gets a connection that has not. */
+  /** Called with a connection that has failed a check. */
   onRefused(state: ConnState, why: Refusal): void;
-  /** Told that a connection has begun to wait. */
+  /** Called when a connection begins to wait for its client. */
   onWaiting(): void;
 }
 
 /**
  * The checks that a connection passes, one after the other, before it is delivered.
- * Nobody waits for a slow client: the connections that are ready first go first.
+ * A slow client does not delay the others: connections leave in the order in which they
+ * are ready.
  */
 export class Pipeline {
   readonly #checks: readonly Check[];
   readonly #owner: PipelineOwner;
   readonly #waiting: Sweep<ConnState>;
-  /** The one that is being asked. A hook may end the listener meanwhile. */
-  #asked: ConnState | undefined;
+  /** The connection that is being checked. A hook may end the listener meanwhile. */
+  #checked: ConnState | undefined;
   #isAlive = true;
   #hasEnded = false;
 
@@ -47,67 +49,70 @@ export class Pipeline {
     this.#waiting = new Sweep(timeout, (state) => this.#leave(state, false));
   }
 
-  /** How many are in it. */
+  /** How many connections are in it. */
   get size(): number {
-    const isNew = this.#asked !== undefined && this.#asked.place === NONE;
+    const isNew = this.#checked !== undefined && this.#checked.place === NONE;
     return this.#waiting.size + (isNew ? 1 : 0);
   }
 
-  /** Whether a connection is being asked about. */
-  get isAsking(): boolean {
-    return this.#asked !== undefined;
+  /** Whether a check is running now. */
+  get isChecking(): boolean {
+    return this.#checked !== undefined;
   }
 
-  /** Those that wait, without one that is being asked about. */
+  /** The waiting connections, without the one that is being checked. */
   get states(): ConnState[] {
-    return this.#waiting.items.filter((state) => state !== this.#asked);
+    return this.#waiting.items.filter((state) => state !== this.#checked);
   }
 
-  /** Takes a connection in. */
+  /** Begins the checks of a connection. */
   enter(state: ConnState): void {
     state.step = 0;
-    this.#ask(state);
+    this.#check(state);
   }
 
-  readonly #ask = (state: ConnState): void => {
-    this.#asked = state;
+  readonly #check = (state: ConnState): void => {
+    this.#checked = state;
     for (; state.step < this.#checks.length; state.step++) {
       const outcome = this.#checks[state.step]!(state);
       if (outcome === undefined && !this.#hasEnded) return this.#wait(state);
       if (outcome !== true && outcome !== undefined) {
         return this.#leave(state, outcome);
       }
-      if (this.#hasEnded) break; // by a hook: the others are not ours to ask
+      if (this.#hasEnded) break; // by a hook: the next listener has checks of its own
     }
     this.#leave(state, true);
   };
 
   #wait(state: ConnState): void {
-    this.#asked = undefined;
+    this.#checked = undefined;
     keepInBackground(state, !this.#isAlive);
     if (state.place !== NONE) return; // it has waited before
-    state.onCome = this.#ask;
+    state.onCome = this.#check;
     this.#waiting.watch(state);
     this.#owner.onWaiting();
   }
 
   #leave(state: ConnState, outcome: true | Refusal): void {
-    this.#asked = undefined;
+    this.#checked = undefined;
     if (state.place !== NONE) this.#waiting.remove(state);
     state.onCome = undefined;
-    // A read that is still pending was begun by a listener that had it before.
+    // A read that is still pending was begun by the listener before this one.
     keepInBackground(state, outcome === true && isReadAhead(state));
     if (outcome === true) this.#owner.onReady(state);
     else this.#owner.onRefused(state, outcome);
   }
 
-  /** Says whether those that wait keep the process alive. */
+  /** Sets whether waiting connections keep the process alive. */
   keepAlive(isAlive: boolean): void {
     this.#isAlive = isAlive;
     for (const state of this.#waiting.items) keepInBackground(state, !isAlive);
   }
 
-  /** Ends it, and gives those that wait. One that is being asked leaves by its answer. */
+  /**
+   * Ends the checks, and returns the waiting connections. A connection that is being
+   * checked leaves by the result.
+   */
   end(): ConnState[] {
     this.#hasEnded = true;
     this.#waiting.end();

@@ -1,8 +1,9 @@
 /**
  * The listening socket, and the one accept that may be in flight on it. The accept
- * belongs to the socket for ever: what it brings goes to the owner that the socket has
- * by then. It also knows what Deno does not tell: whether the socket keeps the process
- * alive, when its queue is empty, and when its address is free.
+ * belongs to the socket, not to its owner: its connection goes to the owner that the
+ * socket has when it comes. The socket also knows three things that Deno does not tell:
+ * whether it keeps the process alive, when its queue is empty, and when its address is
+ * free.
  */
 import { close, dispose } from "../conn/close.ts";
 import { handOver, keepInBackground, stateOf } from "../conn/front.ts";
@@ -11,44 +12,44 @@ import { isClosed } from "../util/failures.ts";
 import { Queue } from "../util/queue.ts";
 import type { SocketFile } from "./socket_file.ts";
 
-/** What gets the connections of a socket. */
+/** The acceptor, as the socket needs it. */
 export interface SocketOwner {
   /** Whether it wants a connection now. */
   readonly isAccepting: boolean;
-  /** Gets a connection, wanted or not. */
+  /** Called with a connection, wanted or not. */
   onConn(conn: Deno.Conn): void;
-  /** Told why an accept has failed. */
+  /** Called when an accept has failed. */
   onError(error: unknown): void;
 }
 
-/** A call of `ask()` on a socket without an owner. */
+/** A pending call of `ask()`, on a socket without an owner. */
 type Asker = PromiseWithResolvers<Deno.Conn>;
 
-/** The sockets by Deno's own listeners: a detached one remembers. */
+/** The sockets by Deno's own listeners, so that a detached one is found again. */
 const sockets = new WeakMap<Deno.Listener, Socket>();
 
 export class Socket {
   readonly addr: Deno.Addr;
-  /** What it talks: `"tcp"`, `"TLS"`, `"unix"` or `"vsock"`. */
+  /** `"tcp"`, `"TLS"`, `"unix"` or `"vsock"`. */
   readonly transport: string;
   readonly #file: SocketFile | undefined;
-  #inner: Deno.Listener; // Deno's own
+  #listener: Deno.Listener; // Deno's own
   #owner: SocketOwner | undefined;
   readonly #undelivered = new Queue<Deno.Conn>();
   readonly #askers = new Queue<Asker>();
   #accepting: Promise<void> | undefined; // settles with the accept in flight
   #acceptingFrom: Deno.Listener | undefined;
-  #isInherited = false; // that accept was begun for an owner which is gone
-  #isHandingOut = false; // an undelivered one, in a microtask
-  #isAsking = false; // about one that may be given back in this turn
+  #isInherited = false; // the accept in flight was begun for an earlier owner
+  #isHandingOut = false; // an undelivered connection, in a microtask
+  #isChecking = false; // a connection may be given back in this turn
   #accepts = 0;
-  #isRefed = true; // by its last owner
-  #isAlive: boolean | undefined; // as Deno was told
+  #isRefed = true; // by ref() and unref(), or as its last owner was
+  #isAlive: boolean | undefined; // the last call of ref() or unref() on Deno's own
   #released: Promise<void> | undefined;
 
   /**
-   * @param listener What Deno has made.
-   * @param transport What it talks, which Deno does not tell of a TLS listener.
+   * @param listener Deno's own listener.
+   * @param transport Its transport. With TLS, its address says "tcp".
    * @param file The file of a Unix socket.
    */
   constructor(
@@ -57,55 +58,55 @@ export class Socket {
     file?: SocketFile,
   ) {
     sockets.set(listener, this);
-    this.#inner = listener;
+    this.#listener = listener;
     this.addr = listener.addr;
     this.transport = transport;
     this.#file = file;
   }
 
-  /** The socket of a listener of Deno's, if it has one already. */
+  /** The socket of Deno's own listener, if there is one already. */
   static of(listener: Deno.Listener): Socket | undefined {
     return sockets.get(listener);
   }
 
   /** Deno's own listener. */
   get listener(): Deno.Listener {
-    return this.#inner;
+    return this.#listener;
   }
 
-  /** Whether it is to keep the process alive while it is accepted from. */
+  /** Whether it keeps the process alive while an accept is pending. */
   get isRefed(): boolean {
     return this.#isRefed;
   }
 
-  /** Whether the next owner gets something that was accepted for another. */
+  /** Whether there are connections, or an accept, that the next owner gets. */
   get hasUndelivered(): boolean {
     return this.#undelivered.size > 0 || this.#accepting !== undefined ||
-      this.#isAsking;
+      this.#isChecking;
   }
 
   // With an owner
 
-  /** Gives what comes to an owner from now on. */
+  /** Sets the owner, which gets the connections from now on. */
   own(owner: SocketOwner): void {
     this.#owner = owner;
     this.#isAlive = undefined;
   }
 
-  /** Asks for a connection: an undelivered one, or an accept. One at a time. */
+  /** Brings one connection: an undelivered one, or by an accept. */
   accept(): void {
     if (this.#undelivered.size > 0) this.#handOutSoon();
     else if (this.#accepting === undefined) this.#begin();
   }
 
-  /** No connection is wanted now. Deno cannot cancel the accept in flight. */
+  /** Called when no connection is wanted. Deno cannot cancel the accept in flight. */
   cancel(): void {}
 
   #begin(): void {
     this.#accepts++;
     this.#isInherited = false;
-    this.#acceptingFrom = this.#inner;
-    this.#accepting = this.#inner.accept().then(this.#succeed, this.#fail);
+    this.#acceptingFrom = this.#listener;
+    this.#accepting = this.#listener.accept().then(this.#succeed, this.#fail);
   }
 
   /** Settles with the accept in flight, if there is one. */
@@ -113,16 +114,16 @@ export class Socket {
     return this.#accepting;
   }
 
-  /** Whether a connection is wanted: by its owner, or without one by `ask()`. */
+  /** Whether a connection is wanted: by the owner or, without an owner, by `ask()`. */
   protected get isWanted(): boolean {
     return this.#owner?.isAccepting ?? this.#askers.size > 0;
   }
 
-  /** Goes on with another socket for the same queue. That cancels the accept in flight. */
+  /** Replaces Deno's listener by another of the same queue. That cancels the accept in flight. */
   protected replace(listener: Deno.Listener): void {
-    const old = this.#inner;
+    const old = this.#listener;
     sockets.set(listener, this);
-    this.#inner = listener;
+    this.#listener = listener;
     if (this.#isAlive === false) listener.unref();
     close(old);
   }
@@ -137,17 +138,18 @@ export class Socket {
     this.onError(error);
   };
 
-  /** A connection has come. */
+  /** Called when an accept has brought a connection. */
   protected onConn(conn: Deno.Conn): void {
     const isNext = this.#undelivered.size === 0;
     if (isNext && this.#owner !== undefined) this.#owner.onConn(conn);
-    else this.giveBack(conn); // behind those that have come before it
+    else this.giveBack(conn); // after the connections that came before it
   }
 
-  /** An accept has failed. */
+  /** Called when an accept has failed. */
   protected onError(error: unknown): void {
     if (this.isReleased) return;
-    const isCancelled = isClosed(error) && this.#acceptingFrom !== this.#inner;
+    const isCancelled = isClosed(error) &&
+      this.#acceptingFrom !== this.#listener;
     if (isCancelled) {
       if (this.isWanted) this.accept();
     } else if (this.#owner !== undefined) this.#owner.onError(error);
@@ -155,15 +157,19 @@ export class Socket {
     this.#keepAlive();
   }
 
-  /** Those that have not asked for the accept that has failed get another. */
+  /** An accept that was begun for an owner does not fail a call of `ask()`: it is repeated. */
   #onAskerError(error: unknown): void {
     if (!this.#isInherited) this.#askers.shift()?.reject(error);
     if (this.isWanted) this.accept();
   }
 
-  // Changing hands
+  // Without an owner
 
-  /** Takes back a connection that was not delivered. Says whether it is kept, or closed. */
+  /**
+   * Takes back a connection that was not delivered.
+   *
+   * @returns Whether it is kept. If the socket is closed, the connection is closed, too.
+   */
   giveBack(conn: Deno.Conn): boolean {
     if (this.isReleased) {
       dispose(conn);
@@ -176,37 +182,37 @@ export class Socket {
   }
 
   /**
-   * Has no owner any more. What was not delivered is for the next, or for `ask()`.
+   * Removes the owner. Undelivered connections go to the next owner, or to `ask()`.
    *
-   * @param isAsking Whether a hook of the owner is running, after which one more
+   * @param isChecking Whether a check of the owner is running, after which one more
    * connection may be given back.
    */
   disown(
     undelivered: readonly Deno.Conn[],
     isRefed: boolean,
-    isAsking = false,
+    isChecking = false,
   ): void {
     this.#owner = undefined;
-    if (isAsking) {
-      this.#isAsking = true;
-      queueMicrotask(() => this.#isAsking = false);
+    if (isChecking) {
+      this.#isChecking = true;
+      queueMicrotask(() => this.#isChecking = false);
     }
     this.cancel();
     this.#isInherited = this.#accepting !== undefined;
     const later = this.#undelivered.takeAll();
     for (const conn of [...undelivered, ...later]) this.giveBack(conn);
-    if (this.#askers.size > 0) this.accept(); // they had asked before it was owned
+    if (this.#askers.size > 0) this.accept(); // they were made before it had an owner
     this.#isRefed = isRefed;
     this.#keepAlive();
   }
 
-  /** The next connection, while it has no owner. */
+  /** Returns the next connection. Only while the socket has no owner. */
   ask(): Promise<Deno.Conn> {
     if (this.#owner !== undefined) {
       const busy = "Another accept task is ongoing";
       return Promise.reject(new Deno.errors.Busy(busy));
     }
-    if (this.isReleased) return Promise.reject(closed());
+    if (this.isReleased) return Promise.reject(closedError());
     const asker = Promise.withResolvers<Deno.Conn>();
     this.#askers.push(asker);
     this.accept();
@@ -235,17 +241,17 @@ export class Socket {
 
   // What keeps the process alive
 
-  /** Lets an owner say so. Without one, it is what somebody has asked for. */
+  /** Sets whether the socket keeps the process alive. */
   keepAlive(isAlive: boolean): void {
     if (isAlive === this.#isAlive) return;
     this.#isAlive = isAlive;
-    if (isAlive) this.#inner.ref();
-    else this.#inner.unref();
+    if (isAlive) this.#listener.ref();
+    else this.#listener.unref();
   }
 
   #keepAlive(): void {
     if (this.#owner !== undefined) return;
-    // Deno's own listener, with nothing pending, is as its owner has left it.
+    // With nothing undelivered, detach() gives Deno's own listener, as ref() has set it.
     const isAsked = this.#askers.size > 0 || !this.hasUndelivered;
     this.keepAlive(this.#isRefed && isAsked);
   }
@@ -262,54 +268,55 @@ export class Socket {
 
   // The end
 
-  /** How many accepts were begun on it, up to now. */
+  /** How many accepts were begun so far. */
   get accepts(): number {
     return this.#accepts;
   }
 
   /**
-   * Resolves when the kernel's queue is seen to be empty, in the very turn of the
-   * event loop, or when so many accepts were begun. Only while connections are
-   * accepted one after the other.
+   * Resolves when the kernel's queue is empty, in the turn of the event loop in which
+   * that is known. To be called only while connections are accepted one after the other.
+   *
+   * @param enough The number of accepts after which it resolves in any case.
    */
-  async dry(enough: number): Promise<void> {
+  async queueEmpty(enough: number): Promise<void> {
     let look = caughtUp;
     for (;;) {
       const before = this.#accepts;
       const isPending = () => this.#accepts === before;
       await look(() => isPending() && !this.isReleased);
       if (isPending() || this.#accepts >= enough) return;
-      // An accept that follows another has asked the kernel itself. If it is
-      // pending, there was nothing, or the turn had no operations left.
+      // An accept that follows another asks the kernel at once. If it is pending, the
+      // queue was empty, or the turn had no operations left.
       if (before > 0) look = nextTurn;
     }
   }
 
-  /** Whether it is closed, by `release()`. */
+  /** Whether `release()` was called. */
   get isReleased(): boolean {
     return this.#released !== undefined;
   }
 
-  /** Closes it. Resolves when the address can be listened on again; never rejects. */
+  /** Closes the socket. Resolves when the address can be used again; never rejects. */
   release(): Promise<void> {
     return this.#released ??= this.#release();
   }
 
   async #release(): Promise<void> {
-    // Until the accept in flight has settled the address is not free, and the
-    // process must not end.
+    // The address is not free until the accept in flight has settled. The process must
+    // not end before.
     this.keepAlive(true);
     const putBack = this.#file?.setAside();
-    close(this.#inner); // the program may have closed it already
+    close(this.#listener); // the program may have closed it already
     for (const conn of this.#undelivered.takeAll()) dispose(conn);
     await this.#accepting;
     await putBack?.();
     this.#owner = undefined;
-    for (const asker of this.#askers.takeAll()) asker.reject(closed());
+    for (const asker of this.#askers.takeAll()) asker.reject(closedError());
   }
 }
 
-/** What Deno rejects with when a listener is closed. */
-export function closed(): Error {
+/** The error of an accept on a closed listener, as Deno words it. */
+export function closedError(): Error {
   return new Deno.errors.BadResource("Listener has been closed");
 }

@@ -1,19 +1,18 @@
 /**
- * The file of a Unix socket. Deno removes whatever is at the path when it closes
- * the socket, also the socket of a process that has taken the path over. So a file
- * that may not be ours gets a second name before, and is put back after if it is
- * not.
+ * The file of a Unix socket. When Deno closes the socket, it removes the file at the
+ * path, even if another process has put its own socket there. So a file that may not be
+ * ours gets a second name before the close, and is put back afterwards.
  */
 
-/** Which file a socket has. */
+/** The file at the path of a socket. */
 export class SocketFile {
   readonly #path: string;
-  /** Unknown for a socket that somebody else has made: its path may have changed hands. */
+  /** Unknown for a socket that is not new: another process may have taken the path over. */
   readonly #own: string | undefined;
 
   /**
    * @param path Where the socket was made.
-   * @param isNew Whether that was just now.
+   * @param isNew Whether the socket was made just now.
    */
   constructor(path: string, isNew: boolean) {
     this.#path = path;
@@ -24,8 +23,8 @@ export class SocketFile {
    * To be called before the socket is closed. Gives the file at the path a second
    * name, unless it is the socket's own.
    *
-   * @returns What to do after the socket is closed: puts the file back if it is
-   * somebody else's, unless there is another by then. Never throws.
+   * @returns A function to call after the close. It puts the file back if it is another
+   * process's, unless there is a new file at the path. Never throws.
    */
   setAside(): () => Promise<void> {
     const now = fileId(this.#path);
@@ -55,13 +54,13 @@ async function isInUse(path: string): Promise<boolean> {
     conn.close();
     return true;
   } catch (error) {
-    // Nobody listens on it. With a full queue, say, it is another error.
+    // No process listens on it. With a full queue, for example, the error is another.
     return !(error instanceof Deno.errors.ConnectionRefused ||
       error instanceof Deno.errors.NotFound);
   }
 }
 
-/** Says whether the file is there again, or is not missed. */
+/** Returns whether there is a file at the path again, this one or a newer one. */
 function putBack(aside: string, path: string): boolean {
   try {
     Deno.linkSync(aside, path);
@@ -81,7 +80,7 @@ function remove(path: string): void {
   }
 }
 
-/** Says which file is at a path, if there is one and it may be looked at. */
+/** Identifies the file at a path, if there is one and it may be read. */
 function fileId(path: string): string | undefined {
   if (!isGranted("read", path)) return undefined;
   try {
@@ -92,7 +91,7 @@ function fileId(path: string): string | undefined {
   }
 }
 
-/** Deno asks for both to link files. Never prompts. */
+/** Whether files may be linked, for which Deno needs both permissions. Never prompts. */
 function mayChange(path: string): boolean {
   return isGranted("read", path) && isGranted("write", path);
 }
@@ -110,7 +109,7 @@ function isGranted(name: "read" | "write", path: string): boolean {
   return Deno.permissions.querySync({ name, path }).state === "granted";
 }
 
-/** Adds to `AddrInUse` what there is to do about it. */
+/** Adds to the error `AddrInUse` what the user can do. */
 export function explainAddrInUse(error: unknown, path: string): unknown {
   if (!(error instanceof Deno.errors.AddrInUse)) return error;
   return Object.assign(

@@ -1,8 +1,8 @@
 /**
- * Sets TCP_NODELAY and SO_KEEPALIVE on a connection, and says whether that was
- * possible. It is not when the client has reset the connection already.
+ * Sets TCP_NODELAY and SO_KEEPALIVE on a connection.
  *
- * @throws {TypeError} If it is no TCP connection.
+ * @returns Whether that was possible. If not, the client has reset the connection.
+ * @throws {TypeError} If it is not a TCP connection.
  */
 export function setTcpOptions(
   conn: Deno.Conn,

@@ -2,11 +2,11 @@ import { dispose } from "./close.ts";
 import { ConnState } from "./conn_state.ts";
 
 /**
- * Connections whose callback's promise is pending, in the order in which they came: a
- * list that is linked by the connections' own records.
+ * The connections whose callback's promise is pending, oldest first. They are a linked
+ * list, with the links in each `ConnState`.
  */
 export class ActiveConns {
-  /** Stands before the first and after the last, so that each has two neighbours. */
+  /** The list's sentinel: it is before the first and after the last connection. */
   readonly #ends = new ConnState(undefined as unknown as Deno.Conn);
   #isCutOff = false;
   #emptied: PromiseWithResolvers<void> | undefined;
@@ -14,7 +14,7 @@ export class ActiveConns {
   size = 0;
   /** How many have ended by themselves. */
   completed = 0;
-  /** How many were cut off. */
+  /** How many were closed by `cutOff()`. */
   aborted = 0;
 
   constructor() {
@@ -47,7 +47,7 @@ export class ActiveConns {
     if (this.#emptied && this.size === 0) this.#emptied.resolve();
   }
 
-  /** Those that are there at the first step; those that end meanwhile are left out. */
+  /** Iterates over the connections of now, without those that end meanwhile. */
   *[Symbol.iterator](): Generator<ConnState> {
     for (const state of this.#all()) {
       if (state.next !== undefined) yield state;
@@ -62,7 +62,7 @@ export class ActiveConns {
     return all;
   }
 
-  /** Closes them all, and whatever is added from now on. */
+  /** Closes all connections, also those that are added later. */
   cutOff(): void {
     if (this.#isCutOff) return;
     this.#isCutOff = true;

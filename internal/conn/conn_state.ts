@@ -5,22 +5,19 @@ import type { Peer } from "./peers.ts";
 import type { ReadAhead } from "./read_ahead.ts";
 import type { readableOf, writableOf } from "./streams.ts";
 
-/**
- * All that the listener knows of one connection: one small record, from the accept to
- * the end. What is done with it is in the files of its parts.
- */
+/** All that the listener knows of one connection, from the accept to the end. */
 export class ConnState implements Swept {
   readonly conn: Deno.Conn;
 
-  /** How many connections the listener had accepted by then. */
+  /** Its number among the connections that the listener has accepted. */
   order = 0;
   /** Which check of the pipeline is next. */
   step = 0;
-  /** The counter of its peer; undefined where peers are not counted. */
+  /** The counter of its peer; undefined if it is not counted. */
   peer: Peer | undefined = undefined;
-  /** Its place in the list of a sweep: of the pipeline's first, then of the idle ones. */
+  /** Its place in the list of a sweep: first the pipeline's, then that of `idleTimeout`. */
   place: number = NONE;
-  /** Since when it waits, in that sweep. */
+  /** In which tick of that sweep its wait began. */
   since: number = NONE;
   /** The connection before it among the active ones. */
   previous: ConnState | undefined = undefined;
@@ -29,19 +26,22 @@ export class ConnState implements Swept {
 
   /** The bytes that were read ahead; undefined before the first such read. */
   ahead: ReadAhead | undefined = undefined;
-  /** What a proxy has said. */
+  /** The PROXY header. */
   header: ParsedHeader | undefined = undefined;
-  /** How its TLS handshake is, once somebody waits for that. */
+  /** The state of its TLS handshake, if the listener waits for that. */
   handshake: "pending" | "done" | "failed" | undefined = undefined;
-  /** Called when something has come that may have made it ready. */
+  /** Called when it may have become ready. */
   onCome: ((state: ConnState) => void) | undefined = undefined;
 
   /** Whether the program wants its reads to keep the process alive. */
   isRefed = true;
-  /** Whether what is pending on it was begun by the listener and keeps nothing alive. */
+  /**
+   * Whether its pending operation was begun by the listener, and does not keep the process
+   * alive.
+   */
   isBackground = false;
 
-  /** What ends operations that wait too long for the client. */
+  /** The sweep that ends operations which wait too long for the client. */
   idle: Sweep<ConnState> | undefined = undefined;
   /** How many operations wait for the client. */
   pending = 0;
@@ -49,7 +49,7 @@ export class ConnState implements Swept {
   #onDone: (<T>(result: T) => T) | undefined = undefined;
   #onFail: ((error: unknown) => never) | undefined = undefined;
 
-  /** The streams in place of Deno's, once they were asked for. */
+  /** The streams that replace Deno's, made at the first use. */
   readable: ReturnType<typeof readableOf> | undefined = undefined;
   writable: ReturnType<typeof writableOf> | undefined = undefined;
 
@@ -57,23 +57,23 @@ export class ConnState implements Swept {
     this.conn = conn;
   }
 
-  /** It does not count toward the limit of its peer any more. */
+  /** Stops counting the connection for its peer. */
   leavePeer(): void {
     this.peer?.leave();
     this.peer = undefined;
   }
 
-  /** An operation that may wait for the client, but not for too long. */
+  /** Limits how long an operation waits for the client. */
   timed<T>(operation: Promise<T>): Promise<T> {
     if (this.pending++ === 0) this.idle!.watch(this);
     this.#onDone ??= (result) => {
-      // For those that are still pending, this one was a sign of life.
+      // The client is not idle: the other pending operations may wait anew.
       if (--this.pending > 0) this.idle?.watch(this);
-      else this.idle?.rest(this);
+      else this.idle?.endWait(this);
       return result;
     };
     this.#onFail ??= (error) => {
-      if (--this.pending === 0) this.idle?.rest(this);
+      if (--this.pending === 0) this.idle?.endWait(this);
       throw this.isTimedOut
         ? new Deno.errors.TimedOut("The client was idle for too long")
         : error;
@@ -81,13 +81,13 @@ export class ConnState implements Swept {
     return operation.then(this.#onDone as (result: T) => T, this.#onFail);
   }
 
-  /** Closes the connection for being idle. What waits on it rejects with TimedOut. */
+  /** Closes the connection as idle. Its pending operations reject with TimedOut. */
   timeOut(): void {
     this.isTimedOut = true;
     dispose(this.conn);
   }
 
-  /** The connection is closed: nothing is to be read or watched any more. */
+  /** Must be called when the connection is closed: drops its bytes and its timeout. */
   forget(): void {
     if (this.place !== NONE) this.idle?.remove(this);
     this.idle = undefined;

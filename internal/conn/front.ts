@@ -1,8 +1,8 @@
 /**
- * A prototype in front of Deno's, shared by all connections of a class. It covers bytes
- * that were read ahead, addresses that a proxy has said, and waits for the client. What
- * it needs of a connection is in one private field on the connection itself, which so
- * stays Deno's object in every respect: `instanceof`, `console.log()`, disposal.
+ * A prototype in front of Deno's, shared by all connections of a class. It overrides what
+ * differs: bytes that were read ahead, the addresses of a PROXY header, and waits for the
+ * client. Its state is in one private field on the connection. So the connection remains
+ * Deno's object: `instanceof`, `console.log()` and disposal work as before.
  */
 import type { ParsedHeader } from "../proxy/header.ts";
 import type { Sweep } from "../util/sweep.ts";
@@ -10,15 +10,18 @@ import { ConnState } from "./conn_state.ts";
 import { ReadAhead } from "./read_ahead.ts";
 import { readableOf, writableOf } from "./streams.ts";
 
-/** Makes a subclass put its private fields on an object that exists already. */
-class Onto {
+/**
+ * A base class whose constructor returns an existing object. That object then gets the
+ * private fields of the subclass.
+ */
+class ReturnTarget {
   constructor(target: object) {
     return target;
   }
 }
 
-/** The private field. A connection that has it does not inherit from this class. */
-class Stamp extends Onto {
+/** The private field. A connection that has it is not an instance of this class. */
+class StateField extends ReturnTarget {
   readonly #state: ConnState;
 
   constructor(state: ConnState) {
@@ -27,7 +30,7 @@ class Stamp extends Onto {
   }
 
   static stateOf(conn: unknown): ConnState {
-    return (conn as Stamp).#state;
+    return (conn as StateField).#state;
   }
 
   static isOn(conn: object): boolean {
@@ -37,29 +40,29 @@ class Stamp extends Onto {
 
 const fronts = new Map<object, object>(); // by Deno's prototypes
 
-/** What is known of a connection: by a listener that had it before, or nothing yet. */
+/** The state of a connection: of the listener that had it before, or a new one. */
 export function stateOf(conn: Deno.Conn): ConnState {
-  return Stamp.isOn(conn) ? Stamp.stateOf(conn) : new ConnState(conn);
+  return StateField.isOn(conn) ? StateField.stateOf(conn) : new ConnState(conn);
 }
 
 /** Puts the front before a connection's prototype. */
-function cover(state: ConnState): void {
+function putFront(state: ConnState): void {
   const { conn } = state;
-  if (Stamp.isOn(conn)) return;
+  if (StateField.isOn(conn)) return;
   const prototype = Object.getPrototypeOf(conn);
   let front = fronts.get(prototype);
-  if (front === undefined) fronts.set(prototype, front = inFrontOf(prototype));
+  if (front === undefined) fronts.set(prototype, front = makeFront(prototype));
   Object.setPrototypeOf(conn, front);
-  new Stamp(state);
+  new StateField(state);
 }
 
-/** Deno's own prototype of a connection that has a front. */
-function denosOwn(conn: Deno.Conn): Deno.Conn {
+/** The prototype that Deno gave to a connection which has a front now. */
+function denoPrototype(conn: Deno.Conn): Deno.Conn {
   return Object.getPrototypeOf(Object.getPrototypeOf(conn));
 }
 
-function inFrontOf(prototype: Deno.TlsConn): object {
-  const of = Stamp.stateOf;
+function makeFront(prototype: Deno.TlsConn): object {
+  const of = StateField.stateOf;
   const timed = <T>(conn: unknown, operation: Promise<T>): Promise<T> => {
     const state = of(conn);
     return state.idle === undefined ? operation : state.timed(operation);
@@ -83,8 +86,8 @@ function inFrontOf(prototype: Deno.TlsConn): object {
     get readable(): unknown {
       const state = of(this);
       if (state.readable !== undefined) return state.readable;
-      const isDenos = state.ahead === undefined && state.idle === undefined;
-      if (isDenos) return super.readable;
+      const isPlain = state.ahead === undefined && state.idle === undefined;
+      if (isPlain) return super.readable;
       return state.readable = readableOf(state.conn);
     },
     get writable(): unknown {
@@ -117,15 +120,20 @@ function inFrontOf(prototype: Deno.TlsConn): object {
       of(this).forget();
     },
   };
-  for (const key of Reflect.ownKeys(front)) {
-    if (key in prototype) {
-      Object.defineProperty(front, key, { enumerable: false }); // as Deno's are
-    } else Reflect.deleteProperty(front, key); // `handshake()`, without TLS
-  }
+  matchKeys(front, prototype);
   return front;
 }
 
-/** Gives what was read ahead; undefined if Deno is to be asked. */
+/** Hides the keys of a front, as Deno's are, and removes those that the prototype lacks. */
+function matchKeys(front: object, prototype: object): void {
+  for (const key of Reflect.ownKeys(front)) {
+    if (key in prototype) {
+      Object.defineProperty(front, key, { enumerable: false });
+    } else Reflect.deleteProperty(front, key); // `handshake()`, without TLS
+  }
+}
+
+/** Reads the bytes that were read ahead; undefined if Deno's `read()` is to be called. */
 function readFirst(
   state: ConnState,
   p: Uint8Array,
@@ -146,14 +154,14 @@ function readFirst(
 
 /**
  * Begins to read from a connection before the program does, which gets these bytes
- * first. `state.onCome` is called when something has come, or the client has gone.
+ * first. `state.onCome` is called when bytes have arrived, or the client has gone.
  */
 export function readAhead(state: ConnState): void {
-  if (isReadAhead(state)) return; // begun by a listener that had it before
-  cover(state);
+  if (isReadAhead(state)) return; // begun by the listener before this one
+  putFront(state);
   const { conn } = state;
   const ahead = state.ahead ??= new ReadAhead();
-  const reading = denosOwn(conn).read.call(conn, ahead.room());
+  const reading = denoPrototype(conn).read.call(conn, ahead.room());
   ahead.reading = reading.then((length) => {
     ahead.settle(length);
     onCome(state);
@@ -173,50 +181,52 @@ export function isReadAhead(state: ConnState): boolean {
   return state.ahead?.reading !== undefined;
 }
 
-/** Lets a connection show the addresses that a proxy has said. */
+/** Makes a connection show the addresses of its PROXY header. */
 export function showAddrs(state: ConnState, header: ParsedHeader): void {
-  cover(state);
+  putFront(state);
   state.header = header;
 }
 
-/** Lets no operation on a connection wait too long for the client. */
+/** Limits how long operations on a connection wait for the client. */
 export function limitIdling(state: ConnState, sweep: Sweep<ConnState>): void {
-  cover(state);
+  putFront(state);
   state.idle = sweep;
 }
 
 /**
- * Says whether what is pending on a connection was begun by the listener only, and
- * keeps the process alive for nobody. What the program says by `ref()` and `unref()`
- * holds again afterwards.
+ * Sets whether the pending operation on a connection was begun by the listener, and does
+ * not keep the process alive. Afterwards, the program's own `ref()` and `unref()` hold
+ * again.
  */
 export function keepInBackground(
   state: ConnState,
   isBackground: boolean,
 ): void {
-  if (isBackground === state.isBackground || !Stamp.isOn(state.conn)) return;
+  if (isBackground === state.isBackground || !StateField.isOn(state.conn)) {
+    return;
+  }
   state.isBackground = isBackground;
   const { conn } = state;
-  if (isBackground) denosOwn(conn).unref.call(conn);
-  else if (state.isRefed) denosOwn(conn).ref.call(conn);
+  if (isBackground) denoPrototype(conn).unref.call(conn);
+  else if (state.isRefed) denoPrototype(conn).ref.call(conn);
 }
 
 /**
- * Hands a connection on as Deno would: a read that the listener has begun keeps the
- * process alive only once the program waits for it.
+ * Prepares a connection for the program: a read that the listener has begun keeps the
+ * process alive only when the program waits for it.
  */
 export function handOver(state: ConnState): void {
   state.onCome = undefined;
   keepInBackground(state, isReadAhead(state) && !state.ahead!.isAsked);
 }
 
-/** The header that a proxy has sent on a connection, if it has. */
+/** The PROXY header of a connection, if it has one. */
 export function headerOf(conn: Deno.Conn): ParsedHeader | undefined {
-  return Stamp.isOn(conn) ? Stamp.stateOf(conn).header : undefined;
+  return StateField.isOn(conn) ? StateField.stateOf(conn).header : undefined;
 }
 
-/** The peer's real address, whatever a proxy has said. */
+/** The address of the peer itself, whatever its PROXY header says. */
 export function realRemoteAddr(conn: Deno.Conn): Deno.Addr {
   if (headerOf(conn) === undefined) return conn.remoteAddr;
-  return Reflect.get(denosOwn(conn), "remoteAddr", conn);
+  return Reflect.get(denoPrototype(conn), "remoteAddr", conn);
 }

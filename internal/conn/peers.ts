@@ -1,8 +1,8 @@
 import { ipv6Groups } from "../util/ip_address.ts";
 
-/** How many groups of an IPv6 address one client has for itself: a /64 is one network. */
+/** How many groups of an IPv6 address identify a client: a /64 is one network. */
 const NETWORK_GROUPS = 4;
-/** How many peers without a connection are kept, at least, before they are cleared away. */
+/** How many peers without a connection are kept at least. */
 const MIN_UNUSED = 1024;
 
 /** The counter that all connections of one peer share. */
@@ -14,17 +14,17 @@ export class Peer {
     this.#peers = peers;
   }
 
-  /** Counts one connection no more. */
+  /** Stops counting one connection. */
   leave(): void {
     if (--this.count === 0) this.#peers.onUnused();
   }
 }
 
-/** How many connections each peer has, of those that count toward the limits. */
+/** Counts the connections of each peer. */
 export class Peers {
   /**
-   * Also peers that have left: they may come back, and a large map is slow where keys
-   * come and go.
+   * Peers without a connection are kept for a while. They may come back, and a large map
+   * is slow if keys are often added and deleted.
    */
   #peers = new Map<string, Peer>();
   #unused = 0;
@@ -32,8 +32,8 @@ export class Peers {
   /**
    * Counts a connection.
    *
-   * @param max How many its peer may have.
-   * @returns Its peer, to leave later; undefined if the peer has no room left.
+   * @param max How many connections its peer may have.
+   * @returns Its peer, whose `leave()` ends the count; undefined at the limit.
    */
   enter(addr: Deno.Addr, max: number = Infinity): Peer | undefined {
     const key = peerOf(addr);
@@ -47,14 +47,14 @@ export class Peers {
     return peer;
   }
 
-  /** Told that a peer has no connection left. */
+  /** Called when a peer has no connection left. */
   onUnused(): void {
     this.#unused++;
-    const isMost = this.#unused * 2 > this.#peers.size;
-    if (this.#unused > MIN_UNUSED && isMost) this.#clear();
+    const areMost = this.#unused * 2 > this.#peers.size;
+    if (this.#unused > MIN_UNUSED && areMost) this.#clear();
   }
 
-  /** Drops the peers that have left. */
+  /** Deletes the peers without a connection. */
   #clear(): void {
     const here = Array.from(this.#peers).filter(([, { count }]) => count > 0);
     this.#peers = new Map(here);

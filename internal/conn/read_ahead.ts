@@ -2,7 +2,7 @@
 const BUFFER_SIZE = 1024;
 /** How many buffers are kept for the next connections. */
 const MAX_POOL = 64;
-/** Up to so many bytes, copying one by one is faster than a call of `set()`. */
+/** Up to this length, in bytes, copying one by one is faster than a call of `set()`. */
 const MAX_SHORT = 64;
 const pool: Uint8Array<ArrayBuffer>[] = [];
 const NO_BYTES = new Uint8Array();
@@ -20,23 +20,23 @@ export class ReadAhead {
   /** Whether the program waits for the read that is pending. */
   isAsked = false;
 
-  /** Whether `read()` has nothing to give any more. */
+  /** Whether `read()` has nothing to return any more. */
   get isEmpty(): boolean {
     return this.#start === this.#end && this.reading === undefined &&
       this.#failure === undefined;
   }
 
-  /** The bytes that are here. */
+  /** The bytes that were read ahead, and not read by the program. */
   get bytes(): Uint8Array {
     return this.#buffer?.subarray(this.#start, this.#end) ?? NO_BYTES;
   }
 
-  /** How many bytes are here. */
+  /** The number of these bytes. */
   get length(): number {
     return this.#end - this.#start;
   }
 
-  /** Where a read puts the next bytes. There must not be another one pending. */
+  /** Where the next read puts its bytes. No other read may be pending. */
   room(): Uint8Array<ArrayBuffer> {
     this.#buffer ??= pool.pop() ?? new Uint8Array(BUFFER_SIZE);
     if (this.#end === this.#buffer.length) {
@@ -47,7 +47,7 @@ export class ReadAhead {
     return this.#end === 0 ? this.#buffer : this.#buffer.subarray(this.#end);
   }
 
-  /** The pending read is over: with so many bytes, or with null at the end. */
+  /** Must be called when the pending read has returned. */
   settle(length: number | null): void {
     this.reading = undefined;
     this.isAsked = false;
@@ -55,16 +55,16 @@ export class ReadAhead {
     else if (this.#buffer !== undefined) this.#end += length; // it was not dropped
   }
 
-  /** The pending read has failed. */
+  /** Must be called when the pending read has failed. */
   fail(error: unknown): void {
     this.#failure = { error };
     this.settle(null);
   }
 
   /**
-   * Gives bytes that are here, or the error of the read that has failed.
+   * Returns bytes that are here, or the error of the read that has failed.
    *
-   * @returns undefined if there is neither, and perhaps a read is pending.
+   * @returns undefined if there is neither; a read may be pending.
    */
   read(p: Uint8Array): Promise<number | null> | undefined {
     if (this.length > 0) return Promise.resolve(this.#give(p));
@@ -84,10 +84,10 @@ export class ReadAhead {
     return length;
   }
 
-  /** Takes so many bytes away: nobody reads them. */
+  /** Drops the first bytes. */
   skip(length: number): void {
     this.#start += length;
-    // While a read is pending, Deno writes behind what is here.
+    // While a read is pending, Deno writes into the buffer.
     if (this.#start < this.#end || this.reading !== undefined) return;
     if (this.#buffer?.length === BUFFER_SIZE && pool.length < MAX_POOL) {
       pool.push(this.#buffer);

@@ -3,13 +3,13 @@ import { isPromise, print } from "../util/hooks.ts";
 
 /** How long a rejected connection may stay open for a reply, in ms. */
 const REPLY_TIMEOUT = 1000;
-/** How many may be open at once: more would be a means to keep connections. */
+/** How many may be open at once. Without a limit, clients could keep connections this way. */
 const MAX_REPLIES = 64;
 
-/** What rejected clients still send: each read overwrites the one before. */
+/** The buffer for what rejected clients still send. Nothing reads it. */
 const DROPPED = new Uint8Array(16 * 1024);
 
-/** Rejected connections, which may be told why before they are closed. */
+/** Closes rejected connections, after a last line if the program sends one. */
 export class Rejections {
   #open = 0;
   #allClosed: PromiseWithResolvers<void> | undefined;
@@ -30,7 +30,7 @@ export class Rejections {
     return false;
   }
 
-  /** Whatever it throws changes nothing, at once or later. */
+  /** Calls the hook. What it throws, at once or later, changes nothing. */
   #call(reply: () => unknown): Promise<unknown> | undefined {
     try {
       const replied = reply();
@@ -63,8 +63,8 @@ export class Rejections {
 }
 
 /**
- * Sends a FIN, and drops what comes until the client's own. A close with unread bytes
- * is a reset, and a client that gets one while it sends loses what it has not read.
+ * Sends a FIN, and discards what comes until the client's own FIN. Closing a connection
+ * with unread bytes resets it, and then the client loses what it has not read.
  */
 async function waitForEnd(conn: Deno.Conn): Promise<void> {
   try {

@@ -1,7 +1,7 @@
 /** Streams such as Deno's own connections have, over `read()` and `write()`. */
 import { dispose } from "./close.ts";
 
-/** How much is read at a time, in bytes: as much as Deno does. */
+/** How much is read at a time, in bytes, as in Deno. */
 const CHUNK_SIZE = 64 * 1024;
 
 /** A stream such as `conn.readable`. At its end, it closes the connection. */

@@ -1,18 +1,17 @@
 import { isClosed, isSame } from "../util/failures.ts";
 
 /**
- * How errors of a TLS handshake begin, as Deno's library for it words them: those of the
- * protocol, and the end of the bytes in the middle of it. Their classes, InvalidData and
- * UnexpectedEof, are also those of other errors.
+ * How the messages of handshake errors begin, in the words of Deno's TLS library. Other
+ * errors have the same classes, InvalidData and UnexpectedEof.
  */
 const HANDSHAKE_ERROR =
   /^(received|peer (is|misb|sent|doesn)|invalid peer certificate|cannot decrypt peer's|unexpected end of file)/;
 
 /**
- * Resolves to whether an error of a handler is that of its connection's TLS handshake.
- * To be called before the connection is closed: then a handshake that has failed rejects
- * at once with the same error, and one that is pending is cancelled by the close. Where
- * a stream has closed the connection already, the error's text has to tell.
+ * Resolves to whether an error of a handler comes from its connection's TLS handshake.
+ * Must be called before the connection is closed: then a handshake that has failed
+ * rejects at once with the same error, and a pending one is cancelled by the close. If a
+ * stream has closed the connection already, the error's message decides.
  *
  * @returns undefined for a connection without TLS.
  */

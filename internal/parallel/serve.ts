@@ -208,7 +208,7 @@ class ParallelServing implements Serving {
   }
 
   #hurry(timeout: number): void {
-    this.#leaveBy.within(timeout);
+    this.#leaveBy.limit(timeout);
   }
 
   async #shutDown(

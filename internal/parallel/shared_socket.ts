@@ -1,11 +1,10 @@
 import { close } from "../conn/close.ts";
-import { closed, Socket } from "../accept/socket.ts";
+import { closedError, Socket } from "../accept/socket.ts";
 
 /**
- * A listening socket of which there are several for one queue of the kernel. While
- * others are open the queue stays, so an accept can be cancelled here: another socket is
- * opened, and this one closed. A worker that does not accept parks no connection: the
- * other workers take what comes.
+ * A listening socket that shares a queue of the kernel with others. Its accept can be
+ * cancelled: another socket is opened for the same queue, and then this one is closed. So
+ * a worker that does not accept parks no connection, and other workers accept it.
  */
 export class SharedSocket extends Socket {
   readonly #open: () => Deno.Listener;
@@ -25,17 +24,17 @@ export class SharedSocket extends Socket {
     this.#cancel();
   }
 
-  /** Cancels the accept in flight. It may bring a connection all the same. */
+  /** Cancels the accept in flight. It may still bring a connection. */
   #cancel(): void {
     if (this.pending === undefined) return;
     try {
       this.replace(this.#open());
     } catch {
-      // No descriptor is left: the accept goes on, and may bring a connection.
+      // No file descriptor is free: the accept goes on, and may bring a connection.
     }
   }
 
-  /** Accepts nothing, until what this gives is disposed of. The socket stays open. */
+  /** Accepts nothing until the returned object is disposed of. The socket stays open. */
   suspend(): Disposable {
     this.#suspensions++;
     this.#cancel();
@@ -52,11 +51,11 @@ export class SharedSocket extends Socket {
   }
 
   /**
-   * Leaves the queue to the other sockets, for ever. Its owner ends when it has
-   * delivered what it has.
+   * Leaves the queue to the other sockets for good. Its owner ends when it has delivered
+   * the accepted connections.
    */
   leave(): void {
     close(this.listener);
-    if (this.pending === undefined) this.onError(closed());
+    if (this.pending === undefined) this.onError(closedError());
   }
 }

@@ -20,8 +20,8 @@ export class Deadline {
     return this.#over.promise;
   }
 
-  /** Lets it be in so many ms, unless it is sooner anyway. */
-  within(ms: number): void {
+  /** Brings the time forward to so many ms from now, unless it is sooner already. */
+  limit(ms: number): void {
     const at = performance.now() + ms;
     if (this.#isCleared || at >= this.#at) return;
     this.#at = at;
@@ -35,7 +35,7 @@ export class Deadline {
     this.#over.resolve();
   }
 
-  /** There is nothing left to end: the time never comes. */
+  /** Stops the timer: the time never comes. */
   clear(): void {
     this.#isCleared = true;
     clearTimeout(this.#timer);

@@ -1,11 +1,12 @@
-/** How often a sweep looks, as a part of its timeout, and at the most, in ms. */
+/** A sweep has at least this many ticks in its timeout. */
 const PARTS = 8;
+/** The longest tick, in ms. */
 const MAX_TICK = 800;
 
-/** The value of `place` outside every list, and of `since` without a wait. */
+/** The value of `place` in no list, and of `since` without a wait. */
 export const NONE = -1;
 
-/** What a sweep keeps of an item: on the item itself, so that nothing is looked up. */
+/** What a sweep knows of an item, kept on the item so that there is no lookup. */
 export interface Swept {
   /** Where the item is in the list. */
   place: number;
@@ -20,7 +21,7 @@ export interface Swept {
  */
 export class Sweep<T extends Swept> {
   readonly #tick: number; // in ms
-  readonly #ticks: number; // how many a wait has
+  readonly #ticks: number; // of a wait
   readonly #onTimeout: (item: T) => void;
   readonly #items: T[] = [];
   #now = 0; // in ticks
@@ -28,14 +29,14 @@ export class Sweep<T extends Swept> {
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /**
-   * @param timeout How long a wait may be, in ms. It is an eighth longer at the most, or
-   * 0.8 s, whichever is less. With Infinity, nothing ever ends a wait.
+   * @param timeout How long a wait may be, in ms. It may take an eighth longer, but at
+   * most 0.8 s. With Infinity, no wait ends.
    * @param onTimeout Called when a wait is over. The item is not in the list any more.
    */
   constructor(timeout: number, onTimeout: (item: T) => void) {
     const parts = Math.max(PARTS, Math.ceil(timeout / MAX_TICK));
     this.#tick = timeout / parts;
-    this.#ticks = parts + 1; // a wait may begin anywhere in the first
+    this.#ticks = parts + 1; // a wait may begin at any time in its first tick
     this.#onTimeout = onTimeout;
   }
 
@@ -49,7 +50,7 @@ export class Sweep<T extends Swept> {
     return this.#items;
   }
 
-  /** Begins an item's wait, or begins it anew. */
+  /** Begins or restarts the wait of an item. */
   watch(item: T): void {
     item.since = this.#now;
     if (item.place !== NONE) return;
@@ -60,7 +61,7 @@ export class Sweep<T extends Swept> {
   }
 
   /** Ends an item's wait. It stays in the list for the next one. */
-  rest(item: T): void {
+  endWait(item: T): void {
     item.since = NONE;
     if (this.#hasEnded && item.place !== NONE) this.remove(item);
   }
@@ -73,11 +74,11 @@ export class Sweep<T extends Swept> {
       last.place = item.place;
     }
     item.place = item.since = NONE;
-    // Stopping later costs nothing for each item, where items come and go.
+    // Otherwise the timer is stopped by its next tick, which is cheaper if items come and go.
     if (this.#hasEnded) this.#stopIfEmpty();
   }
 
-  /** No new items will come: the timer stops with the last. */
+  /** Must be called when no new items will come. The timer stops with the last item. */
   end(): void {
     this.#hasEnded = true;
     this.#look(this.#now);
@@ -85,10 +86,10 @@ export class Sweep<T extends Swept> {
 
   #look(now: number): void {
     this.#now = now;
-    // From the end, as what is removed is replaced by the last.
+    // From the end, because a removed item is replaced by the last one.
     for (let i = this.#items.length - 1; i >= 0; i--) {
       const item = this.#items[i];
-      if (item === undefined) continue; // others were removed meanwhile
+      if (item === undefined) continue; // onTimeout() has removed others
       if (item.since === NONE) this.remove(item);
       else if (now - item.since >= this.#ticks) {
         this.remove(item);

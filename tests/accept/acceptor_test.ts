@@ -196,17 +196,17 @@ Deno.test("release() lets accepting go on only when no hold is left", async () =
   assertEquals(service.ports, [port(client)]);
 });
 
-Deno.test("holdOnce() holds until it is disposed of, however often that is, and not beyond the end", () => {
+Deno.test("addHold() holds until it is disposed of, however often that is, and not beyond the end", () => {
   using service = new Service();
   const { acceptor } = service;
-  const holds = [acceptor.holdOnce("mine"), acceptor.holdOnce("mine")];
+  const holds = [acceptor.addHold("mine"), acceptor.addHold("mine")];
   holds[0]![Symbol.dispose]();
   holds[0]![Symbol.dispose]();
   assertEquals(acceptor.holds.list, ["mine"]);
   holds[1]![Symbol.dispose]();
   assertEquals(acceptor.holds.list, []);
   acceptor.stop();
-  acceptor.holdOnce("mine")[Symbol.dispose]();
+  acceptor.addHold("mine")[Symbol.dispose]();
   assertEquals(acceptor.holds.list, []);
 });
 
@@ -266,14 +266,14 @@ Deno.test("hold() and release() in one turn leave the accept in flight alone", a
   assertEquals([service.ports, service.most], [[port(client)], 1]);
 });
 
-Deno.test("isTaking and isAccepting say what demand and holds let in", () => {
+Deno.test("delivers and isAccepting say what demand and holds let in", () => {
   using service = new Service();
   const { acceptor } = service;
   const seen: string[] = [];
   const look = (change: () => void) => {
     change();
     seen.push(
-      acceptor.isAccepting ? "new ones" : acceptor.isTaking ? "ready ones" : "",
+      acceptor.isAccepting ? "new ones" : acceptor.delivers ? "ready ones" : "",
     );
   };
   look(() => acceptor.update());
@@ -533,7 +533,7 @@ Deno.test("what the accept in flight brings after stop() goes to the socket", as
 Deno.test("stop() while a connection is asked about leaves it to the socket by its answer", async () => {
   using service: Service = new Service([() => {
     assertEquals(service.acceptor.stop(), []);
-    assertEquals(service.acceptor.isAsking, true);
+    assertEquals(service.acceptor.isChecking, true);
     service.socket.disown([], true);
     return true;
   }]);
@@ -542,7 +542,7 @@ Deno.test("stop() while a connection is asked about leaves it to the socket by i
   await until(() => service.socket.hasUndelivered && service.accepted === 1);
   using conn = await service.socket.ask();
   assertEquals(portOf(stateOf(conn)), port(client));
-  assertEquals([service.delivered, service.acceptor.isAsking], [[], false]);
+  assertEquals([service.delivered, service.acceptor.isChecking], [[], false]);
 });
 
 Deno.test("stop() and the end of the socket while a connection is asked about close it, and count it", async () => {

@@ -49,14 +49,14 @@ Deno.test("end() ends the wait, and the next is short again", async () => {
   assertEquals(waits.asked, [5, 10, 20, 40, 5]);
 });
 
-Deno.test("miss() waits after 256 clients in a row that were gone", async () => {
+Deno.test("onPeerGone() waits after 256 clients in a row that were gone", async () => {
   using waits = new Waits();
   const { backoff, over } = counting();
-  for (let i = 0; i < 255; i++) assertEquals(backoff.miss(), false);
+  for (let i = 0; i < 255; i++) assertEquals(backoff.onPeerGone(), false);
   backoff.succeed();
-  for (let i = 0; i < 255; i++) assertEquals(backoff.miss(), false);
+  for (let i = 0; i < 255; i++) assertEquals(backoff.onPeerGone(), false);
   assertEquals(waits.asked, []);
-  assertEquals(backoff.miss(), true);
+  assertEquals(backoff.onPeerGone(), true);
   await until(() => over() === 1);
   assertEquals(waits.asked, [5]);
 });

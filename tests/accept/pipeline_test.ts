@@ -223,14 +223,14 @@ for (const outcome of [true, "not-admitted", false] as const) {
       using some = await pairs(2);
       const [state, other] = some.states as [ConnState, ConnState];
       const { check, end } = waiting();
-      let isAskingMeanwhile: boolean | undefined;
+      let isCheckingMeanwhile: boolean | undefined;
       let left: ConnState[] = [];
       let asked = 0;
       const owner: Owner = new Owner([
         (state) => before === "at once" && state !== other || check(state),
         () => {
           left = owner.pipeline.end();
-          isAskingMeanwhile = owner.pipeline.isAsking;
+          isCheckingMeanwhile = owner.pipeline.isChecking;
           return outcome;
         },
         () => ++asked > 0,
@@ -238,8 +238,11 @@ for (const outcome of [true, "not-admitted", false] as const) {
       owner.pipeline.enter(other);
       owner.pipeline.enter(state);
       end(state);
-      assertEquals([orders(left), isAskingMeanwhile], [[1], true]);
-      assertEquals([owner.pipeline.isAsking, owner.pipeline.size], [false, 0]);
+      assertEquals([orders(left), isCheckingMeanwhile], [[1], true]);
+      assertEquals([owner.pipeline.isChecking, owner.pipeline.size], [
+        false,
+        0,
+      ]);
       const isReady = outcome === true;
       assertEquals(owner.ready, isReady ? [0] : []);
       assertEquals(owner.refused, isReady ? [] : [[0, outcome]]);
@@ -257,5 +260,5 @@ Deno.test("one that is asked about counts among those inside", async () => {
   for (const state of some.states) owner.pipeline.enter(state);
   end(some.states[1]!);
   assertEquals(sizes, [1, 2, 2]);
-  assert(!owner.pipeline.isAsking);
+  assert(!owner.pipeline.isChecking);
 });

@@ -409,18 +409,18 @@ class Counter implements SocketOwner {
 }
 
 for (const count of [0, 120]) { // a queue holds 128 on any system
-  Deno.test(`dry() resolves when all ${count} that waited were accepted`, async () => {
+  Deno.test(`queueEmpty() resolves when all ${count} that waited were accepted`, async () => {
     using socket = new Local();
     const clients = await connectAll(socket, count);
     const counter = new Counter(socket);
-    await socket.dry(Infinity);
+    await socket.queueEmpty(Infinity);
     await socket.release();
     assertEquals(counter.count, count);
     closeAll(clients);
   });
 }
 
-Deno.test("dry() resolves when enough accepts were begun, although others come", async () => {
+Deno.test("queueEmpty() resolves when enough accepts were begun, although others come", async () => {
   using inner = new StandIn(() => undefined);
   using client = await connect(inner);
   using conn = await inner.accept();
@@ -431,7 +431,7 @@ Deno.test("dry() resolves when enough accepts were begun, although others come",
   using socket = new Local(inner);
   const owner = new Owner(socket);
   owner.want(1000);
-  await socket.dry(50);
+  await socket.queueEmpty(50);
   assert(socket.accepts >= 50);
   owner.wanted = 0;
   await socket.release();

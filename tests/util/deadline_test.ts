@@ -8,7 +8,7 @@ const LONG = 2 ** 31 - 1;
 
 Deno.test("within() lets the time come after so many ms", async () => {
   const deadline = new Deadline();
-  deadline.within(1);
+  deadline.limit(1);
   assertEquals(deadline.isOver, false);
   await deadline.over;
   assertEquals(deadline.isOver, true);
@@ -16,42 +16,42 @@ Deno.test("within() lets the time come after so many ms", async () => {
 
 Deno.test("within() with 0 lets the time come at once", async () => {
   const deadline = new Deadline();
-  deadline.within(LONG);
-  deadline.within(0);
+  deadline.limit(LONG);
+  deadline.limit(0);
   assertEquals(deadline.isOver, true);
   await deadline.over;
 });
 
 Deno.test("within() brings the time forward", async () => {
   const deadline = new Deadline();
-  deadline.within(LONG);
-  deadline.within(1);
+  deadline.limit(LONG);
+  deadline.limit(1);
   await deadline.over;
 });
 
 Deno.test("within() does not put the time off", async () => {
   const deadline = new Deadline();
-  deadline.within(1);
-  deadline.within(LONG);
-  deadline.within(Infinity);
+  deadline.limit(1);
+  deadline.limit(LONG);
+  deadline.limit(Infinity);
   await deadline.over;
-  deadline.within(LONG);
+  deadline.limit(LONG);
   assertEquals(deadline.isOver, true);
 });
 
 Deno.test("within() with Infinity lets the time never come", async () => {
   const deadline = new Deadline();
-  deadline.within(Infinity);
+  deadline.limit(Infinity);
   await turns();
   assertEquals(deadline.isOver, false);
 });
 
 Deno.test("clear() keeps the time from coming, for good", async () => {
   const deadline = new Deadline();
-  deadline.within(1);
+  deadline.limit(1);
   deadline.clear();
-  deadline.within(0);
-  deadline.within(1);
+  deadline.limit(0);
+  deadline.limit(1);
   await turns();
   assertEquals(deadline.isOver, false);
 });

@@ -28,7 +28,7 @@ Deno.test("Sweep() tells of waits that are over, and not of those that were remo
   ];
   for (const each of [first, removed, ended, anew]) sweep.watch(each);
   sweep.remove(removed);
-  sweep.rest(ended);
+  sweep.endWait(ended);
   const keeping = setInterval(() => sweep.watch(anew), 1);
   await until(() => over.length === 1);
   clearInterval(keeping);
@@ -82,7 +82,7 @@ Deno.test("Sweep() knows the place of each item, whatever happens", () => {
     const each = items[next(items.length)]!;
     const verb = next(3);
     if (verb === 0) sweep.watch(each);
-    else if (each.place !== NONE && verb === 1) sweep.rest(each);
+    else if (each.place !== NONE && verb === 1) sweep.endWait(each);
     else if (each.place !== NONE) sweep.remove(each);
     clock.pass(1 + next(200));
     const listed = items.filter(({ place }) => place !== NONE);
@@ -105,7 +105,7 @@ Deno.test("Sweep() has one timer while there are items, and none after it", () =
     sweep.watch(one);
     sweep.watch(two);
     assertEquals(clock.timers, 1);
-    sweep.rest(one);
+    sweep.endWait(one);
     sweep.remove(two);
     clock.pass(1100);
     assertEquals([clock.timers, sweep.size], [0, 0]);
@@ -113,7 +113,7 @@ Deno.test("Sweep() has one timer while there are items, and none after it", () =
 });
 
 Deno.test("Sweep() has no timer left when it has ended and nothing waits", () => {
-  for (const leave of ["rest", "remove"] as const) {
+  for (const leave of ["endWait", "remove"] as const) {
     const { sweep } = telling(60_000);
     const [one, two] = [item("one"), item("two")];
     sweep.watch(one);
