@@ -1,91 +1,91 @@
 import { nextTurn } from "../util/event_loop.ts";
 import { HAS_BELLS, type Load, type Shown } from "./load.ts";
 
-/** How soon a worker that yields looks whether the others accept, in ms. Doubled each time. */
-const MIN_WAIT = 1;
-/** The longest time between two looks, in ms. */
-const MAX_WAIT = 50;
-/** After so long without an arrival all workers accept again, in ms, and nothing runs. */
-const QUIET = 1000;
+/** The first time after which a yielding worker probes the queue, in ms. Doubled each time. */
+const MIN_DELAY = 1;
+/** The longest time between two probes, in ms. */
+const MAX_DELAY = 50;
+/** After how long without a new connection all workers accept again, in ms. No timer runs then. */
+const QUIET_TIME = 1000;
 
-/** What keeps its load even: a listener in a worker. */
-export interface Balanced {
-  /** How it is now. */
+/** The socket of a worker, as its balance needs it. */
+export interface BalanceOwner {
+  /** Its load now. */
   readonly load: Shown;
-  /** Begins or ends no accept, until what this gives is disposed of. */
+  /** Accepts nothing until the returned object is disposed of. */
   yield(): Disposable;
 }
 
 /**
- * Keeps one worker even with the others: decides when it yields, looks whether the others
- * take what comes, and goes on when another worker wakes it.
+ * Decides when one worker yields to the others. While it yields, it probes whether they
+ * accept new connections. It stops yielding when another worker wakes it.
  */
 export class Balance {
   readonly #load: Load;
-  readonly #host: Balanced;
+  readonly #owner: BalanceOwner;
   #yielding: Disposable | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined; // until the next look
-  #wait = MIN_WAIT; // for it
-  #isLooking = false; // it accepts, for a turn of the event loop
-  #isResting = false; // it is ahead, and accepts as nobody has come for long
-  #arrivals = 0; // of all workers, when it looked last
+  #timer: ReturnType<typeof setTimeout> | undefined; // until the next probe
+  #delay = MIN_DELAY; // of the timer
+  #isProbing = false; // it accepts for one turn of the event loop
+  #isQuiet = false; // no connection has come for QUIET_TIME, so it need not yield
+  #arrivals = 0; // of all workers, at the last probe
   #quietSince = 0;
   #hasEnded = false;
 
-  constructor(load: Load, host: Balanced) {
+  constructor(load: Load, owner: BalanceOwner) {
     this.#load = load;
-    this.#host = host;
+    this.#owner = owner;
     load.onWake(() => this.update());
   }
 
-  /** A connection has come. */
+  /** Must be called when a connection has come. */
   arrive(): void {
     this.#load.arrive();
-    if (this.#isLooking) this.#load.miss();
-    this.#isLooking = false;
-    this.#isResting = false;
-    this.#arrivals = this.#load.arrivals; // nobody else has taken this one
+    if (this.#isProbing) this.#load.noteMiss();
+    this.#isProbing = false;
+    this.#isQuiet = false;
+    this.#arrivals = this.#load.arrivals; // no other worker has accepted it
     this.#quietSince = performance.now();
-    this.#wait = MIN_WAIT;
+    this.#delay = MIN_DELAY;
     this.update();
   }
 
-  /** Must be called after each change of what the host says. */
+  /** Must be called after each change of the load. */
   update(): void {
     if (this.#hasEnded) return;
-    const shown = this.#host.load;
+    const shown = this.#owner.load;
     this.#load.show(shown);
     if (this.#load.isFullAlone) this.#yieldAsFull();
-    else if (this.#isAhead()) this.#yieldAsAhead();
-    else this.#goOn();
-    // Where no other worker can wake it, it looks whether one has room.
+    else if (this.#shouldYield()) this.#yieldAsBusier();
+    else this.#stopYielding();
+    // If no other worker can wake it, it has to look whether one has room.
     if (shown.isFull && !HAS_BELLS) {
-      this.#timer = setTimeout(() => this.update(), MAX_WAIT);
+      this.#timer = setTimeout(() => this.update(), MAX_DELAY);
     }
   }
 
-  #isAhead(): boolean {
-    if (this.#isResting || !this.#load.isAhead) return false;
+  #shouldYield(): boolean {
+    if (this.#isQuiet || !this.#load.shouldYield) return false;
     this.#load.yield();
-    return this.#load.isAhead;
+    return this.#load.shouldYield;
   }
 
-  /** Until another worker says that none has room. */
+  /** Yields until no other worker has room. */
   #yieldAsFull(): void {
-    this.#stopLooking();
-    this.#yielding ??= this.#host.yield();
+    this.#stopProbing();
+    this.#yielding ??= this.#owner.yield();
   }
 
-  #yieldAsAhead(): void {
-    if (this.#isLooking || this.#timer !== undefined) return;
-    this.#yielding ??= this.#host.yield();
-    this.#timer = setTimeout(() => this.#look(), this.#wait);
+  #yieldAsBusier(): void {
+    if (this.#isProbing || this.#timer !== undefined) return;
+    this.#yielding ??= this.#owner.yield();
+    this.#timer = setTimeout(() => this.#probe(), this.#delay);
   }
 
-  #goOn(): void {
-    this.#stopLooking();
-    this.#load.goOn();
-    this.#wait = MIN_WAIT;
+  #stopYielding(): void {
+    this.#stopProbing();
+    this.#load.stopYielding();
+    this.#delay = MIN_DELAY;
     this.#release();
   }
 
@@ -94,38 +94,38 @@ export class Balance {
     this.#yielding = undefined;
   }
 
-  #stopLooking(): void {
+  #stopProbing(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#isLooking = false;
+    this.#isProbing = false;
   }
 
-  /** Accepts what the others have left in the queue, for a turn of the event loop. */
-  async #look(): Promise<void> {
+  /** Accepts for one turn of the event loop, if the others have accepted nothing. */
+  async #probe(): Promise<void> {
     this.#timer = undefined;
     const { arrivals } = this.#load;
     if (arrivals !== this.#arrivals) {
       this.#arrivals = arrivals;
       this.#quietSince = performance.now();
-      return this.update(); // they accept what comes
+      return this.update(); // the others accept
     }
-    this.#isResting = performance.now() - this.#quietSince >= QUIET;
-    if (this.#isResting) return this.update();
-    this.#isLooking = true;
+    this.#isQuiet = performance.now() - this.#quietSince >= QUIET_TIME;
+    if (this.#isQuiet) return this.update();
+    this.#isProbing = true;
     this.#release();
-    await nextTurn(() => this.#isLooking);
-    if (!this.#isLooking) return; // a connection has come, or it goes on anyway
-    this.#isLooking = false;
-    this.#wait = Math.min(this.#wait * 2, MAX_WAIT);
+    await nextTurn(() => this.#isProbing);
+    if (!this.#isProbing) return; // a connection has come, or it does not yield any more
+    this.#isProbing = false;
+    this.#delay = Math.min(this.#delay * 2, MAX_DELAY);
     this.update();
   }
 
-  /** Yields no more, and no other worker yields to this one. */
+  /** Ends the balance. No other worker yields to this one any more. */
   end(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#load.leave();
-    this.#stopLooking();
+    this.#stopProbing();
     this.#release();
   }
 }

@@ -1,19 +1,19 @@
 import type { ConnListener } from "../../listener.ts";
-import { Balance, type Balanced } from "./balance.ts";
+import { Balance, type BalanceOwner } from "./balance.ts";
 import type { Load, Shown } from "./load.ts";
 import { SharedSocket } from "./shared_socket.ts";
 
-/** A shared socket that tells the balance what happens, and yields when that says so. */
-export class BalancedSocket extends SharedSocket implements Balanced {
+/** A shared socket that yields to other workers when its balance decides so. */
+export class BalancedSocket extends SharedSocket implements BalanceOwner {
   readonly #balance: Balance;
   readonly #rejects: boolean;
-  #hasCome = false; // a connection, since the last look at the balance
+  #hasCome = false; // a connection, since the last update()
   /** The listener that owns the socket. */
   owner: ConnListener | undefined;
 
   /**
    * @param open Opens one more socket for the queue.
-   * @param rejects Whether the listener turns clients away when it is full.
+   * @param rejects Whether the listener has `overflow: "reject"`.
    */
   constructor(open: () => Deno.Listener, load: Load, rejects: boolean) {
     super(open);
@@ -57,7 +57,7 @@ export class BalancedSocket extends SharedSocket implements Balanced {
     super.cancel();
   }
 
-  /** Yields to the others no more, and they do not yield to it. */
+  /** Ends the balance: it does not yield any more, and the others do not yield to it. */
   end(): void {
     this.#balance.end();
   }

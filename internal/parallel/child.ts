@@ -1,10 +1,10 @@
 /**
- * The module of every worker. It imports the program's module, so that the parent hears
- * why a worker does not come up: its module throws, ends the worker, or is evaluated
- * without a call of `serveParallel()`.
+ * The module of every worker. It imports the program's module, so that the parent learns
+ * why a worker does not start: the module throws, ends the worker, or does not call
+ * `serveParallel()`.
  */
-import { holdForLife } from "./life_lock.ts";
-import type { Import } from "./protocol.ts";
+import { holdLock } from "./thread_lock.ts";
+import type { ImportOrder } from "./protocol.ts";
 import {
   report,
   reportFailure,
@@ -13,21 +13,21 @@ import {
 } from "./worker_scope.ts";
 
 /**
- * What to start a worker with. The parent imports this module for it, which makes it a
- * part of a compiled program and of what `deno cache` loads.
+ * The URL to start a worker with. Because the parent imports it, this module is part of a
+ * compiled program, and is loaded by `deno cache`.
  */
 export const childModule: string = import.meta.url;
 
-/** In the parent, and in modules of a worker that import the package, it does nothing. */
+// This module is also imported by the parent, and by workers that import the package.
 if (import.meta.main) start();
 
 async function start(): Promise<void> {
   reportUncaught();
-  const order = new Promise<Import>((resolve) => {
+  const order = new Promise<ImportOrder>((resolve) => {
     const hear = (event: Event) => resolve((event as MessageEvent).data);
     scope.addEventListener("message", hear, { once: true });
   });
-  await holdForLife(scope.name!);
+  await holdLock(scope.name!);
   report({ report: "started" });
   const { module } = await order;
   try {

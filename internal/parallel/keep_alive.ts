@@ -1,14 +1,14 @@
 /** Whether a worker keeps the process of its parent alive. */
 
 /**
- * Deno's workers have no `ref()` and `unref()`. But Deno's `node:worker_threads` is built
- * upon them, and they have a method for it, under a symbol without a description.
+ * Deno's workers have no `ref()` and `unref()`. But they have a method that Deno's
+ * `node:worker_threads` uses for this, under a symbol without a description.
  */
 const [ref] = Object.getOwnPropertySymbols(Worker.prototype)
   .filter((symbol) => symbol.description === undefined);
 
-/** Lets a worker keep the process alive, or not. It counts: call it once for a change. */
+/** Sets whether a worker keeps the process alive. Deno counts calls: only call it for a change. */
 export function keepAlive(worker: Worker, isKept: boolean): void {
-  if (ref === undefined) return; // a later Deno may do without
+  if (ref === undefined) return; // a later Deno may not have it
   (worker as unknown as Record<symbol, (isRef: boolean) => void>)[ref]!(isKept);
 }

@@ -1,49 +1,55 @@
 /**
- * How busy each worker is, in memory that all of them share.
+ * The load of each worker, in memory that all workers share.
  *
- * The kernel gives a connection to the first socket that asks, and that is the same one
- * again and again. So a worker *yields* to the others, which is to accept nothing, in two
- * cases. For evenness: when it holds 4 connections more than the worker that holds least.
- * And when it is full and another worker has room, as clients are to be turned away only
- * when all workers are full.
+ * The kernel gives a connection to the first socket that accepts, which is often the same
+ * one. So a worker *yields*: it accepts nothing for a while, and leaves the connections to
+ * the others. It yields if it holds at least 4 connections more than another worker. With
+ * `overflow: "reject"`, it also yields if it is full and another worker has room, because
+ * clients are rejected only when all workers are full.
  */
 
-/** How many slots are or were in use, and how many connections have come in all. */
+// The header of the memory.
+/** How many slots are or were in use. */
 const USED = 0;
+/** How many connections have come to all workers. */
 const ARRIVALS = 1;
 const HEADER = 2;
 
-/** A slot: the state, the connections held, how many have come, and a bell to wait for. */
+// The fields of a slot.
 const STATE = 0;
+/** How many connections the worker holds. */
 const HELD = 1;
+/** How many connections have come to the worker. */
 const OWN_ARRIVALS = 2;
+/** Changed to wake the worker, which waits for a change. */
 const BELL = 3;
 const FIELDS = 4;
 
-/** It accepts nothing, for a reason of its own; also: nobody uses the slot. */
+// The states of a worker.
+/** It accepts nothing, for another reason than the load; or the slot is not in use. */
 const CLOSED = 0;
 /** It accepts connections. */
 const ACCEPTING = 1;
-/** It yields to a worker that holds fewer. */
+/** It yields to a worker that holds fewer connections. */
 const YIELDING = 2;
-/** It has no room: if it accepts a client, it turns it away. */
+/** It has no room, and would reject a client. */
 const FULL = 3;
 
-/** How many connections more than another one a worker has when it yields. */
-const AHEAD = 4;
-/** How many more it has still when that one wakes it. */
-const NEAR = 2;
+/** A worker yields if it holds so many connections more than another one. */
+const YIELD_MARGIN = 4;
+/** It is woken when it holds no more than so many connections more. */
+const WAKE_MARGIN = 2;
 /**
- * How many connections a less loaded worker may miss. One that misses more is blocked,
- * and nobody yields to it until it accepts again.
+ * How many connections a less loaded worker may miss. If it misses more, it counts as
+ * blocked, and no worker yields to it until it accepts again.
  */
 const MAX_MISSED = 5;
-/** How many slots there are for threads that have ended and may still run, in a loop. */
+/** How many slots there are for threads that have ended, but may still run in a loop. */
 const SPARE = 64;
 
 /**
- * Whether a worker can wait for its bell: `Atomics.waitAsync` wakes an idle event loop
- * since Deno 2.7. Before, a worker that yields has to look from time to time.
+ * Whether a worker can wait for its bell. `Atomics.waitAsync` wakes an idle event loop
+ * since Deno 2.7. In earlier versions, a worker that yields looks from time to time.
  */
 export const HAS_BELLS: boolean = !/^2\.[0-6]\./.test(Deno.version.deno);
 
@@ -56,12 +62,12 @@ const { waitAsync } = Atomics as unknown as {
   ): { value: Promise<unknown> | string };
 };
 
-/** The parent's part: which thread has which slot. */
+/** The slots of the threads, given out by the parent. */
 export class Slots {
   readonly buffer: SharedArrayBuffer;
   readonly #free: number[]; // the next one is the last
 
-  /** @param workers How many workers there are. Each has threads that come and go. */
+  /** @param workers The number of workers. Each may have two threads during a restart. */
   constructor(workers: number) {
     const count = 2 * workers + SPARE;
     const bytes = (HEADER + count * FIELDS) * Int32Array.BYTES_PER_ELEMENT;
@@ -81,7 +87,7 @@ export class Slots {
   /**
    * Clears the slot of a thread that has ended.
    *
-   * @param isFree Whether another thread may have it: this one does not write any more.
+   * @param isFree Whether another thread may have it, because this one writes no more.
    */
   giveBack(slot: number, isFree: boolean): void {
     new Load(this.buffer, slot).leave();
@@ -89,28 +95,27 @@ export class Slots {
   }
 }
 
-/** What a worker shows of itself. */
+/** The load of one worker. */
 export interface Shown {
-  /** How many connections it holds: active ones, and those that wait to be delivered. */
+  /** How many connections it holds: active, waiting and parked ones. */
   held: number;
-  /** Whether it would turn a client away, because it has no place left. */
+  /** Whether it would reject a client, because it has no room. */
   isFull: boolean;
   /** Whether it accepts, unless it yields. */
   isOpen: boolean;
 }
 
-/** A worker's part: what it shows to the others, and what it sees of them. */
+/** The load of this worker, shown to the others, and what it sees of theirs. */
 export class Load {
   readonly #numbers: Int32Array;
   readonly #own: number; // where its slot begins
-  /** The connections that other workers have missed, by where their slots begin. */
+  /** How many connections other workers have missed, by where their slots begin. */
   readonly #missed = new Map<number, { arrivals: number; count: number }>();
   #held = 0;
   #state = CLOSED;
-  /** What it has seen of the others: the fewest connections that one of them holds, */
-  #least = Infinity;
-  #isRoomElsewhere = false;
-  #hadRoom = false; // itself, when it looked last
+  #least = Infinity; // the fewest connections that another accepting worker holds
+  #isRoomElsewhere = false; // in another worker
+  #hadRoom = false; // this worker, at its last look()
   #hasLeft = false;
 
   constructor(buffer: SharedArrayBuffer, slot: number) {
@@ -119,8 +124,7 @@ export class Load {
   }
 
   /**
-   * Shows how it is now, looks at the others, and wakes those for which something
-   * changes.
+   * Shows its load, looks at the others, and wakes those for which something has changed.
    */
   show({ held, isFull, isOpen }: Shown): void {
     if (this.#hasLeft) return;
@@ -133,16 +137,16 @@ export class Load {
     this.look();
   }
 
-  /** Shows that it accepts nothing any more, for ever. */
+  /** Shows that it accepts nothing any more. */
   leave(): void {
     this.#hasLeft = true;
     this.#state = CLOSED;
     Atomics.store(this.#numbers, this.#own + STATE, CLOSED);
-    this.#hadRoom = true; // it may have had
+    this.#hadRoom = true; // it may have had room
     this.look();
   }
 
-  /** Shows that a connection has come to it: so it is not blocked. */
+  /** Counts a connection that has come to it, which shows that it is not blocked. */
   arrive(): void {
     Atomics.add(this.#numbers, this.#own + OWN_ARRIVALS, 1);
     Atomics.add(this.#numbers, ARRIVALS, 1);
@@ -153,39 +157,39 @@ export class Load {
     return this.#get(ARRIVALS);
   }
 
-  /** Whether it is full while another worker has room. */
+  /** Whether it is full, and another worker has room. */
   get isFullAlone(): boolean {
     return this.#state === FULL && this.#isRoomElsewhere;
   }
 
-  /** Whether it has so many connections that another worker should have the next. */
-  get isAhead(): boolean {
-    return this.#state === ACCEPTING && this.#held - this.#least >= AHEAD;
+  /** Whether it holds so many connections that another worker should get the next one. */
+  get shouldYield(): boolean {
+    return this.#state === ACCEPTING &&
+      this.#held - this.#least >= YIELD_MARGIN;
   }
 
   /**
-   * Shows that it yields to a worker that holds fewer: so nobody need yield to it, and
-   * that worker wakes it. That it is not ahead any more may have been shown just before,
-   * so it looks at the others once more.
+   * Shows that it yields. Then no other worker yields to it, and the less loaded worker
+   * wakes it. Because that worker may have changed just before, it looks once more.
    */
   yield(): void {
     this.#change(this.#own, ACCEPTING, YIELDING);
     this.look();
   }
 
-  /** Shows that it yields no more. */
-  goOn(): void {
+  /** Shows that it does not yield any more. */
+  stopYielding(): void {
     this.#change(this.#own, YIELDING, ACCEPTING);
   }
 
   /**
-   * Notes that a connection has come to it although it yields to others. They may only
-   * be late; after a few times they are taken for blocked.
+   * Notes that a connection has come to it although it yields: the others have missed it.
+   * They may only be late. After MAX_MISSED times they count as blocked.
    */
-  miss(): void {
+  noteMiss(): void {
     for (let at = HEADER; at < this.#end; at += FIELDS) {
       if (at === this.#own || this.#get(at + STATE) !== ACCEPTING) continue;
-      if (this.#held - this.#heldBy(at) < AHEAD) continue;
+      if (this.#held - this.#heldBy(at) < YIELD_MARGIN) continue;
       const arrivals = this.#get(at + OWN_ARRIVALS);
       this.#missed.set(at, { arrivals, count: this.#countMissed(at) + 1 });
     }
@@ -205,35 +209,37 @@ export class Load {
     return this.#get(this.#own + STATE) === YIELDING;
   }
 
-  /** Looks at the others, and wakes those that wait for what it shows. */
+  /** Looks at the loads of the others, and wakes those that can accept again. */
   look(): void {
     this.#least = Infinity;
     this.#isRoomElsewhere = false;
-    let doWait = false;
+    let isAwaited = false;
     for (let at = HEADER; at < this.#end; at += FIELDS) {
       if (at === this.#own) continue;
       const state = this.#get(at + STATE);
-      doWait ||= state === YIELDING || state === FULL;
+      isAwaited ||= state === YIELDING || state === FULL;
       this.#isRoomElsewhere ||= state === YIELDING || state === ACCEPTING;
       if (state === ACCEPTING) {
         this.#least = Math.min(this.#least, this.#heldBy(at));
       }
     }
-    if (doWait) this.#wakeOthers();
+    if (isAwaited) this.#wakeOthers();
     this.#hadRoom = this.#state === ACCEPTING;
   }
 
   #wakeOthers(): void {
     const hasRoom = this.#state === ACCEPTING;
-    const isTurn = hasRoom !== this.#hadRoom && !this.#isRoomElsewhere;
+    const isChange = hasRoom !== this.#hadRoom && !this.#isRoomElsewhere;
     const accepts = hasRoom && !this.#isShownToYield;
     const least = accepts ? Math.min(this.#held, this.#least) : this.#least;
     for (let at = HEADER; at < this.#end; at += FIELDS) {
       if (at === this.#own) continue;
       const state = this.#get(at + STATE);
-      if (state === FULL && isTurn) this.#ring(at);
-      if (state !== YIELDING || this.#get(at + HELD) - least > NEAR) continue;
-      // From now on it counts as accepting, not only when it has run.
+      if (state === FULL && isChange) this.#ring(at);
+      if (state !== YIELDING || this.#get(at + HELD) - least > WAKE_MARGIN) {
+        continue;
+      }
+      // It counts as accepting from now on, even before it has run.
       this.#change(at, YIELDING, ACCEPTING);
       this.#ring(at);
     }
@@ -244,7 +250,7 @@ export class Load {
     Atomics.notify(this.#numbers, at + BELL);
   }
 
-  /** How many a worker holds that accepts; Infinity if it is blocked. */
+  /** How many connections an accepting worker holds; Infinity if it is blocked. */
   #heldBy(at: number): number {
     const isBlocked = this.#countMissed(at) > MAX_MISSED;
     return isBlocked ? Infinity : this.#get(at + HELD);

@@ -2,51 +2,50 @@ import { Socket } from "../accept/socket.ts";
 import type { Place } from "./protocol.ts";
 import type { ParallelMode } from "./types.ts";
 
-/** What `Deno.listen` takes for a place. */
+/** The options of `Deno.listen` for a place. */
 type Bind = Omit<Place, "mode">;
 
-/** How one more socket is opened for a queue that is there already. */
+/** Opens a socket that shares its queue with the others at the same place. */
 export type Share = (bind: Bind) => Deno.TcpListener;
 
 /**
- * Deno's own means, which `deno serve --parallel` uses. The option is not in Deno's
- * types.
+ * Shares a queue as `deno serve --parallel` does. The option is not in Deno's types.
  */
-const share: Share = (bind) =>
+const shareByDeno: Share = (bind) =>
   Deno.listen({ ...bind, loadBalanced: true } as Deno.TcpListenOptions);
 
 /**
- * Finds out where workers can listen, and how they can share the port: by listening.
- * The place has the hostname that was asked for, which is what may be permitted.
+ * Finds out where workers can listen, and how they can share the port, by listening there.
+ * The place has the hostname that was given, because permissions are for that name.
  *
- * @param bind Where to listen. Port 0 becomes a real one.
- * @param by How a queue is shared.
- * @throws What `Deno.listen` does, if the port is taken, by this process or another.
+ * @param bind Where to listen. Port 0 is replaced by a free port.
+ * @param share Opens a socket of a shared queue.
+ * @throws {Deno.errors.AddrInUse} If the port is in use, also by this process.
  */
 export function findPlace(
   bind: Bind,
-  by: Share = share,
+  share: Share = shareByDeno,
 ): { place: Place; addr: Deno.NetAddr } {
-  // A socket that is shared does not say that its port is taken, and two that ask
-  // for port 0 are one. A plain one finds both out.
+  // A shared socket can be opened on a port that is in use, and shared sockets get the
+  // same port for port 0. With a plain socket neither happens.
   const plain = Deno.listen(bind);
   const { addr } = plain;
   plain.close();
   const found = { ...bind, port: addr.port };
-  return { place: { ...found, mode: modeAt(found, by) }, addr };
+  return { place: { ...found, mode: modeAt(found, share) }, addr };
 }
 
-function modeAt(bind: Bind, by: Share): ParallelMode {
-  if (canShare(bind, by)) return "shared";
+function modeAt(bind: Bind, share: Share): ParallelMode {
+  if (canShare(bind, share)) return "shared";
   const hasReusePort = Deno.build.os === "linux" && "listenDatagram" in Deno;
   return hasReusePort ? "reusePort" : "single";
 }
 
-/** Where sharing is unknown, the second one finds the address in use. */
-function canShare(bind: Bind, by: Share): boolean {
-  using _first = by(bind);
+/** If Deno cannot share a queue, the second socket fails: the address is in use. */
+function canShare(bind: Bind, share: Share): boolean {
+  using _first = share(bind);
   try {
-    by(bind).close();
+    share(bind).close();
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse) return false;
@@ -55,21 +54,21 @@ function canShare(bind: Bind, by: Share): boolean {
 }
 
 /**
- * Listens at a place that was found, beside the other workers.
+ * Listens at a place, beside the other workers.
  *
- * @param balanced Makes a socket that shares its queue, by what opens one more.
+ * @param balanced Makes the socket of a shared queue. Its argument opens one more.
  */
 export function listenAt(
   place: Place,
   balanced: (open: () => Deno.Listener) => Socket,
 ): Socket {
   const { mode, ...bind } = place;
-  if (mode === "shared") return balanced(() => share(bind));
+  if (mode === "shared") return balanced(() => shareByDeno(bind));
   const listener = Deno.listen({ ...bind, reusePort: mode === "reusePort" });
   return new Socket(listener, "tcp");
 }
 
-/** Keeps the queue of a shared place while no worker does. It accepts nobody. */
+/** Keeps a shared queue open while no worker listens. Nothing is accepted. */
 export function holdQueue({ mode, ...bind }: Place): Disposable | undefined {
-  return mode === "shared" ? share(bind) : undefined;
+  return mode === "shared" ? shareByDeno(bind) : undefined;
 }

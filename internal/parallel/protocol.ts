@@ -1,6 +1,6 @@
 /**
- * What the parent and its workers say to each other. The parent gives orders, and each
- * is answered once it is carried out. Besides, a worker reports what happens in it.
+ * The messages between the parent and its workers. The parent sends orders, and the worker
+ * answers each when it is carried out. Other reports say what happens in the worker.
  */
 import { errorCode, toError } from "../util/failures.ts";
 import type { ListenerStats, ShutdownResult } from "../types.ts";
@@ -14,7 +14,7 @@ export interface Place {
   mode: ParallelMode;
 }
 
-/** What the parent tells a worker to do. */
+/** A message of the parent to a worker. */
 export type Order =
   | {
     order: "listen";
@@ -26,16 +26,16 @@ export type Order =
   }
   | { order: "pause" | "resume" | "stats" | "close" }
   | { order: "setData"; data: unknown }
-  /** Ends it: `leave` leaves the queue to the other workers. */
+  /** Ends the worker. With `leave`, its queue is left to the other workers. */
   | { order: "leave" | "shutdown"; timeout: number }
-  /** Whether to report each change between idle and busy. */
+  /** Sets whether the worker reports each change between idle and busy. */
   | { order: "watch"; isWatched: boolean };
 
-/** An order on its way. */
-export type Sent = Order & { id: number };
+/** An order as it is sent. */
+export type SentOrder = Order & { id: number };
 
 /** The first message to a worker: the module of the program. */
-export interface Import {
+export interface ImportOrder {
   order: "import";
   module: string;
 }
@@ -46,31 +46,31 @@ export interface Import {
  */
 export const FROM = "@evconn/listener/parallel";
 
-/** What a worker tells the parent. */
+/** A message of a worker to the parent. */
 export type Report =
-  /** It runs, and holds its lock. */
+  /** The worker runs, and holds its lock. */
   | { report: "started" }
   /** `serveParallel()` was called. */
   | { report: "serving" }
   /** The module of the program has been evaluated. */
   | { report: "evaluated" }
-  /** An order is carried out, or could not be. */
+  /** An order was carried out, or has failed. */
   | { report: "answer"; id: number; result?: ShutdownResult; error?: Thrown }
-  /** An error that nobody has caught. */
+  /** There was an uncaught error. */
   | { report: "failed"; error: Thrown }
-  /** Its first connection has come, or its last one has ended. */
+  /** The worker has become busy or idle. */
   | { report: "changed" }
-  /** It accepts no more connections. */
+  /** The worker accepts no more connections. */
   | { report: "left" }
-  /** All its connections have ended. */
+  /** All connections of the worker have ended. */
   | { report: "finished" };
 
-/** A report on its way. A worker that does not serve yet has no counts. */
+/** A report as it is sent. Before `serveParallel()` is called, there are no stats. */
 export type SentReport = Report & { from: typeof FROM; stats?: ListenerStats };
 
 /**
- * An error on its way: structured cloning forgets the classes of `Deno.errors`, codes,
- * and causes that cannot be copied.
+ * An error as it is sent. A structured clone would lose the classes of `Deno.errors`,
+ * codes, and causes that cannot be copied.
  */
 export interface Thrown {
   name: string;
@@ -79,7 +79,7 @@ export interface Thrown {
   code: string;
 }
 
-/** Whatever was thrown, to be sent. */
+/** Makes the message of a thrown value. */
 export function toThrown(error: unknown): Thrown {
   try {
     const { name, message, stack } = toError(error);
@@ -95,7 +95,7 @@ export function toThrown(error: unknown): Thrown {
   }
 }
 
-/** The error that was sent, of the class that it had, if Deno has such a class. */
+/** Makes an error of a message. It has its original class, if Deno has that class. */
 export function fromThrown({ name, message, stack, code }: Thrown): Error {
   const known = {
     ...Deno.errors,

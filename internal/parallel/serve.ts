@@ -1,4 +1,4 @@
-/** What a worker does: it carries out the orders of its parent. */
+/** The worker's side: carries out the orders of the parent. */
 import type { ConnListener } from "../../listener.ts";
 import type { Socket } from "../accept/socket.ts";
 import type { ConnectionCallback } from "../options.ts";
@@ -11,39 +11,39 @@ import { BalancedSocket } from "./balanced_socket.ts";
 import { Load } from "./load.ts";
 import { listenAt } from "./place.ts";
 import { NOTHING } from "../stats.ts";
-import { FROM, type Order, type Sent, toThrown } from "./protocol.ts";
+import { FROM, type Order, type SentOrder, toThrown } from "./protocol.ts";
 import {
   isServing,
   report,
   scope,
-  type Serving,
-  setServing,
+  setService,
+  type WorkerService,
 } from "./worker_scope.ts";
 
 /**
- * How long a worker that leaves waits for the end of a hold of its own, in ms, while it
- * has connections that are ready: as long as a client may take to be ready.
+ * How long a worker that leaves waits for the program's own holds to end, in ms, so that
+ * it can deliver accepted connections. The default of `handshakeTimeout` is as long.
  */
-const MAX_HELD = 30_000;
+const HOLD_TIMEOUT = 30_000;
 
 /** The orders that end the listener. */
 const ENDS: ReadonlySet<string> = new Set(["leave", "shutdown", "close"]);
 
-/** Its data is what the parent has given. */
+/** The callback of the program. Its data comes from the parent. */
 // deno-lint-ignore no-explicit-any
 type Callback = ConnectionCallback<Deno.TcpConn, any>;
 
-/** How to serve. */
-export interface Served {
+/** What `serveParallel()` has been called with. */
+export interface ServeParams {
   /** Makes a listener without a callback, with the options of this worker. */
   listen(socket: Socket): ConnListener;
   callback: Callback;
-  /** Whether the listener turns clients away when it is full. */
+  /** Whether the listener has `overflow: "reject"`. */
   rejects: boolean;
 }
 
 /** Waits for orders, and carries them out one after the other. */
-export function serve(served: Served): void {
+export function serve(params: ServeParams): void {
   if (scope.postMessage === undefined) {
     throw new TypeError(
       "Cannot serve as this is not a worker: listenParallel() starts one for each core",
@@ -57,28 +57,28 @@ export function serve(served: Served): void {
   if (isServing()) {
     throw new TypeError("Cannot serve as this worker serves already");
   }
-  setServing(new ParallelServing(served));
+  setService(new OrderHandler(params));
 }
 
-class ParallelServing implements Serving {
-  readonly #served: Served;
+class OrderHandler implements WorkerService {
+  readonly #params: ServeParams;
   #listener: ConnListener | undefined;
-  #balanced: BalancedSocket | undefined; // where the queue is shared
-  #last: Promise<unknown> = Promise.resolve(); // the order before
-  readonly #endings: Promise<void>[] = []; // the orders that end it
+  #balanced: BalancedSocket | undefined; // if the queue is shared
+  #last: Promise<unknown> = Promise.resolve(); // the last order
+  readonly #endings: Promise<void>[] = []; // the orders that end the listener
   #leaving: Promise<ShutdownResult> | undefined;
-  readonly #leaveBy = new Deadline(); // then a worker that leaves closes its connections
-  #isDraining = false; // it has left, and waits for active connections alone
+  readonly #leaveBy = new Deadline(); // when a worker that leaves closes its connections
+  #isDraining = false; // it has left, and waits for active connections
   #begun = 0; // how many callbacks have returned a promise
-  #isWatched = false; // by the parent, for being busy or idle
-  #wasBusy = false; // as reported last
+  #isWatched = false; // it reports when it becomes busy or idle
+  #wasBusy = false; // as last reported
 
-  constructor(served: Served) {
-    this.#served = served;
+  constructor(params: ServeParams) {
+    this.#params = params;
     scope.addEventListener("message", (event) => {
-      const order: Sent = (event as MessageEvent).data;
+      const order: SentOrder = (event as MessageEvent).data;
       const answered = this.#last.then(() => this.#answer(order));
-      // What ends it may take long, and be hurried by another.
+      // An order that ends the listener may take long, and a second one can shorten it.
       if (ENDS.has(order.order)) this.#endings.push(answered);
       else this.#last = answered;
     });
@@ -94,16 +94,16 @@ class ParallelServing implements Serving {
     else this.#listener?.pause();
   }
 
-  async #answer({ id, ...order }: Sent): Promise<void> {
+  async #answer({ id, ...order }: SentOrder): Promise<void> {
     try {
-      const result = await this.#obey(order as Order);
+      const result = await this.#carryOut(order as Order);
       report({ report: "answer", id, ...result && { result } });
     } catch (error) {
       report({ report: "answer", id, error: toThrown(error) });
     }
   }
 
-  async #obey(order: Order): Promise<ShutdownResult | void> {
+  async #carryOut(order: Order): Promise<ShutdownResult | void> {
     if (order.order === "listen") return this.#listen(order);
     const listener = this.#listener!;
     switch (order.order) {
@@ -115,7 +115,7 @@ class ParallelServing implements Serving {
         return listener.setCallback(this.#callback, order.data);
       case "watch":
         this.#isWatched = order.isWatched;
-        this.#wasBusy = listener.stats.active > 0; // as the answer says
+        this.#wasBusy = listener.stats.active > 0; // the answer reports it
         return;
       case "leave":
         return await this.#leave(listener, order.timeout);
@@ -123,12 +123,12 @@ class ParallelServing implements Serving {
         return await this.#shutDown(listener, order.timeout);
       case "close":
         return await listener.close();
-        // "stats" come with each answer.
+        // "stats": each answer has them.
     }
   }
 
   #listen({ place, data, paused, load }: Order & { order: "listen" }): void {
-    const { listen, rejects } = this.#served;
+    const { listen, rejects } = this.#params;
     const socket = listenAt(place, (open) => {
       const own = new Load(load.buffer, load.slot);
       return this.#balanced = new BalancedSocket(open, own, rejects);
@@ -141,15 +141,15 @@ class ParallelServing implements Serving {
       report({ report: "left" });
     });
     listener.finished.then(async () => {
-      await Promise.all(this.#endings); // or nobody would hear how it went
+      await Promise.all(this.#endings); // their answers come first
       report({ report: "finished" });
     });
   }
 
-  /** The program's callback, with what follows when a connection comes and ends. */
+  /** Calls the program's callback, and follows the connection. */
   #callback: Callback = (conn, listener, data) => {
-    const handled = this.#served.callback(conn, listener, data);
-    if (!isPromise(handled)) return handled; // nobody counts it
+    const handled = this.#params.callback(conn, listener, data);
+    if (!isPromise(handled)) return handled; // the connection is not counted
     this.#begun++;
     if (this.#isWatched) this.#changed();
     const served = Promise.resolve(handled);
@@ -157,7 +157,7 @@ class ParallelServing implements Serving {
     return served;
   };
 
-  /** The listener counts a connection right after its callback, and after its end. */
+  /** Runs in a microtask: the listener counts connections after this code. */
   #changed = () =>
     queueMicrotask(() => {
       this.#balanced?.update();
@@ -170,18 +170,18 @@ class ParallelServing implements Serving {
     this.#wasBusy = isBusy;
   }
 
-  /** What it has accepted already is delivered before. One that leaves accepts nothing. */
+  /** Delivers accepted connections, then pauses. A worker that leaves accepts nothing anyway. */
   async #pause(listener: ConnListener): Promise<void> {
     if (this.#endings.length > 0) return;
     using _suspended = this.#balanced?.suspend();
     await this.#balanced?.settled();
-    await nextTurn(() => true); // what has come is delivered
+    await nextTurn(() => true); // accepted connections are delivered
     listener.pause();
   }
 
-  /** A shared queue is left to the other workers. Its own queue is served first. */
+  /** Leaves a shared queue to the other workers. A queue of its own is served first. */
   #leave(listener: ConnListener, timeout: number): Promise<ShutdownResult> {
-    this.#hurry(timeout);
+    this.#leaveBy.limit(timeout);
     return this.#leaving ??= this.#serveToTheEnd(listener);
   }
 
@@ -190,7 +190,7 @@ class ParallelServing implements Serving {
       this.#balanced.leave();
       await this.#balanced.settled();
       report({ report: "left" });
-      listener.resume(); // to deliver what it has accepted: no more comes
+      listener.resume(); // delivers accepted connections; no more are accepted
       await this.#deliverRest(listener);
     }
     const timeout = this.#leaveBy.left;
@@ -200,15 +200,11 @@ class ParallelServing implements Serving {
     return await listener.shutdown({ timeout, drainBacklog });
   }
 
-  /** Resolves when it has delivered what it has accepted, or its time is over. */
+  /** Resolves when all accepted connections are delivered, or the time is over. */
   async #deliverRest(listener: ConnListener): Promise<void> {
-    const patience = isHeld(listener) ? MAX_HELD : Infinity;
+    const maxWait = isHeld(listener) ? HOLD_TIMEOUT : Infinity;
     const isOver = Promise.race([closedOf(listener), this.#leaveBy.over]);
-    await within(patience, isOver);
-  }
-
-  #hurry(timeout: number): void {
-    this.#leaveBy.limit(timeout);
+    await within(maxWait, isOver);
   }
 
   async #shutDown(
@@ -216,20 +212,20 @@ class ParallelServing implements Serving {
     timeout: number,
   ): Promise<ShutdownResult> {
     if (this.#leaving === undefined) {
-      this.#balanced?.end(); // no worker is left to take what comes
-      await nextTurn(() => true); // its accept is in flight again
+      this.#balanced?.end(); // no other worker accepts the connections in the queue
+      await nextTurn(() => true); // an accept is in flight again
       return await listener.shutdown({ timeout });
     }
-    // It was leaving before, but what it counts begins now.
+    // It was leaving already, but the result counts from this order on.
     const before = this.#begun - listener.stats.active;
-    this.#hurry(timeout);
+    this.#leaveBy.limit(timeout);
     if (this.#isDraining) listener.shutdown({ timeout });
     const { aborted } = await this.#leaving;
     return { completed: this.#begun - before - aborted, aborted };
   }
 }
 
-/** Resolves when a listener is closed, which it does itself once its socket is. */
+/** Resolves when a listener is closed. It closes itself when its socket is closed. */
 function closedOf({ signal }: ConnListener): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
@@ -237,7 +233,7 @@ function closedOf({ signal }: ConnListener): Promise<void> {
   });
 }
 
-/** Whether the program keeps the listener from delivering. */
+/** Whether a hold of the program, or a pause, stops the delivery. */
 function isHeld({ holds }: ConnListener): boolean {
   return holds.some((reason) => reason !== "full" && reason !== "backoff");
 }

@@ -11,9 +11,9 @@ import type {
   ParallelShutdownResult,
   ParallelStats,
 } from "./types.ts";
-import { type Host, ParallelWorker } from "./worker.ts";
+import { ParallelWorker, type WorkerOwner } from "./worker.ts";
 
-/** The parent: finds a place to listen, and tells all workers the same. */
+/** The parent of the workers. It finds a place to listen, and sends orders to all workers. */
 export class ParallelService implements ParallelListener {
   readonly addr: Deno.NetAddr;
   readonly #settings: ParallelSettings;
@@ -22,7 +22,7 @@ export class ParallelService implements ParallelListener {
   readonly #slots: Slots;
   readonly #finished = Promise.withResolvers<void>();
   #data: unknown;
-  #queue: Disposable | undefined; // kept while no worker does
+  #queue: Disposable | undefined; // open while no worker listens
   #isPaused = false;
   #isRefed = true;
   #hasEnded = false;
@@ -30,7 +30,7 @@ export class ParallelService implements ParallelListener {
   #shutdown: Promise<ParallelShutdownResult> | undefined;
   #restarting: Promise<void> = Promise.resolve(); // until all new threads listen
 
-  /** @param share How threads share a queue, if not by Deno's own means. */
+  /** @param share Opens a socket of a shared queue, if not as Deno does. */
   constructor(settings: ParallelSettings, share?: Share) {
     this.#settings = settings;
     this.#data = settings.data;
@@ -47,11 +47,11 @@ export class ParallelService implements ParallelListener {
     this.#slots = new Slots(length);
     this.#workers = Array.from(
       { length },
-      (_, index) => new ParallelWorker(this.#host(index)),
+      (_, index) => new ParallelWorker(this.#ownerOf(index)),
     );
   }
 
-  #host(index: number): Host {
+  #ownerOf(index: number): WorkerOwner {
     const slots = this.#slots;
     return {
       module: this.#settings.worker,
@@ -67,11 +67,11 @@ export class ParallelService implements ParallelListener {
         load: { buffer: slots.buffer, slot },
       }),
       onChange: () => this.#keepQueue(),
-      onFailure: (error) => this.#tellFailure(error, index),
+      onFailure: (error) => this.#reportFailure(error, index),
     };
   }
 
-  /** Starts all workers. If one does not come up, none is left, and the port is free. */
+  /** Starts all workers. If one fails, all are ended, and the port is free. */
   async start(): Promise<void> {
     const { signal } = this.#settings;
     const abort = () => void this.shutdown({ timeout: 0 });
@@ -89,8 +89,9 @@ export class ParallelService implements ParallelListener {
   }
 
   /**
-   * Without a socket that listens, the kernel would reset its queue. The parent has one
-   * only while no worker has: it accepts nothing, but would be woken for each client.
+   * Without a listening socket, the kernel resets the queue. So the parent has one while no
+   * worker listens. It accepts nothing, but would be woken for each client, so it is closed
+   * as soon as a worker listens.
    */
   #keepQueue(): void {
     if (this.#hasEnded || this.#workers.some((each) => each.isListening)) {
@@ -101,7 +102,7 @@ export class ParallelService implements ParallelListener {
     }
   }
 
-  #tellFailure(error: Error, index: number): void {
+  #reportFailure(error: Error, index: number): void {
     const hook = this.#settings.onWorkerError;
     if (hook) return callHook(() => hook(error, index));
     print(console.error, `Error in worker ${index}:`, error);
@@ -182,7 +183,7 @@ export class ParallelService implements ParallelListener {
     await Promise.all(drains);
   }
 
-  /** Starts new threads one after the other. The old ones drain side by side. */
+  /** Starts new threads one after the other. The old ones drain at the same time. */
   async #restartAll(timeout: number, drains: Promise<void>[]): Promise<void> {
     for (const worker of this.#workers) {
       if (this.#hasEnded) return;

@@ -1,37 +1,36 @@
+import { MAX_TIMEOUT } from "../check.ts";
 import { NOTHING } from "../stats.ts";
 import type { ListenerStats, ShutdownResult } from "../types.ts";
 import { within } from "../util/within.ts";
 import { childModule } from "./child.ts";
 import { keepAlive } from "./keep_alive.ts";
-import { mayLive, onDeath } from "./life_lock.ts";
+import { mayBeHeld, onUnlock } from "./thread_lock.ts";
 import {
   FROM,
   fromThrown,
-  type Import,
+  type ImportOrder,
   type Order,
   type Report,
-  type Sent,
+  type SentOrder,
   type SentReport,
 } from "./protocol.ts";
 
 /** How long a worker may take until it listens, in ms. */
-const MAX_START = 30_000;
-/** How long to wait for an answer, in ms: the worker may be in a loop that does not end. */
-export const PATIENCE = 1000;
-/** The longest wait that a timer takes, in ms. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
+const START_TIMEOUT = 30_000;
+/** How long to wait for an answer, in ms. A worker in an endless loop sends none. */
+export const ANSWER_TIMEOUT = 1000;
 
-/** What an order was answered with. */
+/** The answer to an order. */
 type Answer = Report & { report: "answer" };
 
 /**
- * Where a thread is in its life:
+ * The state of a thread:
  *
- * - `"loading"`: its module is being evaluated, and it can be told nothing;
- * - `"starting"`: it was told to listen;
+ * - `"loading"`: its module is being evaluated, and it gets no orders;
+ * - `"starting"`: it was ordered to listen;
  * - `"listening"`: it accepts connections;
- * - `"leaving"`: it serves its connections to the end, and accepts no more;
- * - `"ended"`.
+ * - `"leaving"`: it serves its connections, and accepts no more;
+ * - `"ended"`: it was terminated.
  */
 export type ThreadState =
   | "loading"
@@ -40,44 +39,44 @@ export type ThreadState =
   | "leaving"
   | "ended";
 
-/** What started a thread. */
-export interface Owner {
+/** The worker that a thread belongs to. */
+export interface ThreadOwner {
   /** The module of the program. */
   readonly module: string;
-  /** What Deno calls the thread where it prints errors. */
+  /** The name of the thread in error messages of Deno. */
   readonly label: string;
-  /** How to listen, at the moment when the thread can be told. */
+  /** Called when the thread can get orders. Returns the order to listen. */
   orderToListen(): Order;
-  /** Called when it accepts no more connections although it was not told to leave. */
+  /** Called when the thread stops accepting without an order to leave. */
   onLeft(): void;
-  /** Called when it has failed, and whether it was listening until then. It is to be ended. */
+  /** Called when the thread has failed. The owner must end it. */
   onFailed(error: Error, wasListening: boolean): void;
-  /** Called when it has ended. */
+  /** Called when the thread has ended. */
   onEnded(): void;
 }
 
-/** A thread that serves: the orders to it, its reports, and its end. */
+/** A thread of a worker: sends it orders, gets its reports, and ends it. */
 export class Thread {
-  readonly #owner: Owner;
+  readonly #owner: ThreadOwner;
   readonly #worker: Worker;
-  readonly #name: string; // also of the lock that it holds
+  readonly #name: string; // also the name of its lock
   readonly #answers = new Map<number, (answer: Answer | undefined) => void>();
   readonly #listening = Promise.withResolvers<void>();
   readonly #left = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
-  #watch: AbortController | undefined; // for its death
+  #watch: AbortController | undefined; // of its lock
   readonly #startTimer: ReturnType<typeof setTimeout>;
   #orders = 0;
   #isServing = false;
   #state: ThreadState = "loading";
-  #isRefed = true; // as it was told
-  #isKept = true; // as it is: also for its connections
-  /** Whether it did not answer in time when it was to end. */
+  #isRefed = true; // by ref()
+  #isKept = true; // whether it keeps the process alive, also for active connections
+  /** Whether it did not answer in time to the order that ends it. */
   isSilent = false;
-  /** What it has counted, as last reported. */
+  /** Its counters, as last reported. */
   stats: ListenerStats = NOTHING;
 
-  constructor(owner: Owner) {
+  constructor(owner: ThreadOwner) {
     this.#owner = owner;
     this.#name = `${FROM} ${owner.label} ${crypto.randomUUID()}`;
     this.#worker = new Worker(childModule, {
@@ -91,17 +90,17 @@ export class Thread {
       event.preventDefault(); // or this process would end
       this.#fail(event.error ?? new Error(event.message));
     };
-    const order: Import = { order: "import", module: owner.module };
+    const order: ImportOrder = { order: "import", module: owner.module };
     this.#worker.postMessage(order);
-    this.#startTimer = setTimeout(() => this.#failLate(), MAX_START);
-    this.#listening.promise.catch(() => {}); // nobody may wait for it
+    this.#startTimer = setTimeout(() => this.#failLate(), START_TIMEOUT);
+    this.#listening.promise.catch(() => {}); // not every caller waits for it
   }
 
   get state(): ThreadState {
     return this.#state;
   }
 
-  /** Resolves when it listens; rejects when it fails, or ends, before. */
+  /** Resolves when it listens; rejects if it fails or ends before. */
   get listening(): Promise<void> {
     return this.#listening.promise;
   }
@@ -116,9 +115,9 @@ export class Thread {
     return this.#ended.promise;
   }
 
-  /** Whether it may run still, also after its end. */
+  /** Whether its code may still run, also after `end()`. */
   mayRun(): Promise<boolean> {
-    return mayLive(this.#name);
+    return mayBeHeld(this.#name);
   }
 
   // Reports
@@ -129,7 +128,7 @@ export class Thread {
     this.#keepAlive();
     switch (report.report) {
       case "started":
-        return this.#watchForDeath();
+        return this.#watchForEnd();
       case "serving":
         return void (this.#isServing = true);
       case "evaluated":
@@ -141,7 +140,7 @@ export class Thread {
       case "left":
         return this.#leave();
       case "finished":
-        this.#leave(); // a listener that was detached does not say so before
+        this.#leave(); // a detached listener reports no "left" before
         return this.end();
     }
   }
@@ -157,7 +156,7 @@ export class Thread {
     this.#state = "starting";
     const answer = await this.tell(this.#owner.orderToListen(), Infinity);
     if (answer?.error) return this.#fail(fromThrown(answer.error));
-    if (this.#state !== "starting") return; // it has ended, or was told to leave
+    if (this.#state !== "starting") return; // it has ended, or was ordered to leave
     this.#state = "listening";
     clearTimeout(this.#startTimer);
     this.#listening.resolve();
@@ -165,13 +164,13 @@ export class Thread {
     this.#keepAlive();
   }
 
-  #watchForDeath(): void {
+  #watchForEnd(): void {
     this.#watch = new AbortController();
-    onDeath(this.#name, this.#watch.signal, () => this.#die());
+    onUnlock(this.#name, this.#watch.signal, () => this.#onSelfEnd());
   }
 
-  /** Its lock is free: it has ended by itself. */
-  #die(): void {
+  /** Called when its lock is free: the program has ended the thread. */
+  #onSelfEnd(): void {
     const was = this.#isServing || this.#state !== "loading"
       ? "Worker has ended"
       : "Worker has ended itself before it has called serveParallel()";
@@ -179,7 +178,7 @@ export class Thread {
   }
 
   #failLate(): void {
-    const seconds = MAX_START / 1000;
+    const seconds = START_TIMEOUT / 1000;
     const why = this.#state === "loading"
       ? ": its module is not evaluated, as a top-level await or a loop in it has not ended"
       : "";
@@ -206,22 +205,25 @@ export class Thread {
   // Orders
 
   /**
-   * Gives an order.
+   * Sends an order.
    *
-   * @param patience How long to wait for the answer, in ms.
-   * @returns The answer; undefined if there is none in time, or the thread has ended.
+   * @param timeout How long to wait for the answer, in ms.
+   * @returns The answer; undefined if it does not come in time, or the thread has ended.
    */
-  tell(order: Order, patience: number = PATIENCE): Promise<Answer | undefined> {
-    // One that is loading will be told how things are then.
+  tell(
+    order: Order,
+    timeout: number = ANSWER_TIMEOUT,
+  ): Promise<Answer | undefined> {
+    // A thread that is loading gets the state of then with its order to listen.
     if (this.#state === "loading" || this.#state === "ended") {
       return Promise.resolve(undefined);
     }
     const id = this.#orders++;
-    const sent: Sent = { ...order, id };
+    const sent: SentOrder = { ...order, id };
     return new Promise((resolve) => {
-      const timer = patience > MAX_TIMEOUT
+      const timer = timeout > MAX_TIMEOUT
         ? undefined
-        : setTimeout(() => this.#answers.get(id)?.(undefined), patience);
+        : setTimeout(() => this.#answers.get(id)?.(undefined), timeout);
       this.#answers.set(id, (answer) => {
         clearTimeout(timer);
         this.#answers.delete(id);
@@ -239,7 +241,7 @@ export class Thread {
     this.#keepAlive();
   }
 
-  /** While it is not ref'd, it has to say when its first connection comes. */
+  /** Without ref(), the thread must report when its first connection comes. */
   #tellToReport(): void {
     this.tell({ order: "watch", isWatched: !this.#isRefed });
   }
@@ -250,15 +252,15 @@ export class Thread {
     if (isKept === this.#isKept) return;
     this.#isKept = isKept;
     keepAlive(this.#worker, isKept);
-    // To wait for its lock would keep the process alive, too.
-    if (isKept) this.#watchForDeath();
+    // Waiting for its lock keeps the process alive, too.
+    if (isKept) this.#watchForEnd();
     else this.#watch?.abort();
   }
 
   /**
-   * Lets it serve its connections to their end. It has ended then.
+   * Lets it serve its connections to their end, and ends it.
    *
-   * @returns How that went; undefined if it has not answered in time.
+   * @returns The result; undefined if it has not answered in time.
    */
   async finish(
     order: "leave" | "shutdown",
@@ -268,15 +270,19 @@ export class Thread {
       this.#state = "leaving";
     }
     this.#keepAlive();
-    const answer = await this.tell({ order, timeout }, timeout + PATIENCE);
-    // It says by itself that it has finished, once all such orders are answered.
-    const isOver = answer !== undefined && await within(PATIENCE, this.ended);
+    const answer = await this.tell(
+      { order, timeout },
+      timeout + ANSWER_TIMEOUT,
+    );
+    // It reports "finished" when all such orders are answered.
+    const isOver = answer !== undefined &&
+      await within(ANSWER_TIMEOUT, this.ended);
     this.isSilent ||= !isOver && this.#state !== "ended";
     this.end();
     return answer?.result;
   }
 
-  /** Ends it at once. A loop in it may go on: since Deno 2.7 nothing ends that. */
+  /** Ends it at once. Since Deno 2.7, this does not end a loop in it. */
   end(): void {
     if (this.#state === "ended") return;
     this.#state = "ended";

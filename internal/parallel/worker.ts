@@ -2,57 +2,57 @@ import type { ListenerStats, ShutdownResult } from "../types.ts";
 import { within } from "../util/within.ts";
 import { NOTHING, sum } from "../stats.ts";
 import type { Order } from "./protocol.ts";
-import { PATIENCE, Thread } from "./thread.ts";
+import { ANSWER_TIMEOUT, Thread } from "./thread.ts";
 
-/** How long after its failure a worker is replaced, in ms. Doubled with each failure. */
-const MIN_WAIT = 50;
-/** The longest such wait, in ms. */
-const MAX_WAIT = 5000;
-/** How long a worker must have listened for the wait to be MIN_WAIT again, in ms. */
-const GOOD_LIFE = 10_000;
+/** The first delay before a failed worker is replaced, in ms. Doubled with each failure. */
+const MIN_DELAY = 50;
+/** The longest delay, in ms. */
+const MAX_DELAY = 5000;
+/** How long a worker must have listened for the delay to be MIN_DELAY again, in ms. */
+const STABLE_AFTER = 10_000;
 
-/** What all workers of a service share. */
-export interface Host {
+/** The service that a worker belongs to. */
+export interface WorkerOwner {
   /** The module of the program. */
   readonly module: string;
-  /** What Deno calls the worker where it prints errors. */
+  /** The name of the worker in error messages of Deno. */
   readonly label: string;
   /** Whether two threads can listen at the same time. */
   readonly canOverlap: boolean;
   /** Takes a slot of the shared memory for a new thread. */
   takeSlot(): number;
-  /** Gives back the slot of a thread that has ended, and says whether another may have it. */
+  /** Gives back the slot of a thread that has ended. `isFree`: whether another may have it. */
   giveSlotBack(slot: number, isFree: boolean): void;
-  /** How a thread with this slot is to listen: as things are now. */
+  /** Makes the order to listen, for a thread with this slot, by the state of now. */
   orderToListen(slot: number): Order;
-  /** Called when the worker has begun, or ceased, to accept connections. */
+  /** Called when the worker has begun or stopped to accept connections. */
   onChange(): void;
   /** Called with the reason when a thread of the worker has failed. */
   onFailure(error: Error): void;
 }
 
 /**
- * One of the workers, through all its threads. At most one of them listens. When that is
- * to be replaced, the next one listens first; when it has failed, the next one comes
- * after a while.
+ * One of the workers. It has several threads over time, of which at most one listens. At
+ * a restart, the new thread listens before the old one leaves. After a failure, the new
+ * thread is started after a delay.
  */
 export class ParallelWorker {
-  readonly #host: Host;
-  /** All threads that have not ended. Each is in one state, and counted once. */
+  readonly #owner: WorkerOwner;
+  /** The threads that have not ended. */
   readonly #threads = new Set<Thread>();
-  readonly #silent: Thread[] = []; // did not answer when they were to end
-  #past: ListenerStats = NOTHING; // what the threads that have ended had counted
+  readonly #silent: Thread[] = []; // ended, without an answer to the last order
+  #past: ListenerStats = NOTHING; // of the threads that have ended
   #starting: Promise<void> | undefined;
   #since = 0; // when the last thread began to listen
-  #wait = MIN_WAIT;
-  #timer: ReturnType<typeof setTimeout> | undefined; // until it is replaced
+  #delay = MIN_DELAY;
+  #timer: ReturnType<typeof setTimeout> | undefined; // until the next start
   #isRefed = true;
   #hasEnded = false;
-  /** How often it was replaced because it had failed. */
+  /** How many times it was replaced after a failure. */
   restarts = 0;
 
-  constructor(host: Host) {
-    this.#host = host;
+  constructor(owner: WorkerOwner) {
+    this.#owner = owner;
   }
 
   /** Whether it accepts connections. */
@@ -64,7 +64,7 @@ export class ParallelWorker {
     return [...this.#threads].find(({ state }) => state === "listening");
   }
 
-  /** What all its threads have counted, as last reported. */
+  /** The counters of all its threads, as last reported. */
   get stats(): ListenerStats {
     return [...this.#threads].map(({ stats }) => stats).reduce(sum, this.#past);
   }
@@ -72,8 +72,8 @@ export class ParallelWorker {
   // Start
 
   /**
-   * Starts a thread. Resolves when it listens, and rejects if it does not come up. A
-   * worker that has ended starts nothing.
+   * Starts a thread. Resolves when it listens; rejects if it fails before. After the end
+   * of the worker, it starts nothing.
    */
   start(): Promise<void> {
     return this.#starting ??= this.#start().finally(() => {
@@ -94,16 +94,16 @@ export class ParallelWorker {
       throw error;
     }
     this.#since = performance.now();
-    this.#host.onChange();
+    this.#owner.onChange();
   }
 
   #spawn(): Thread {
-    const host = this.#host;
-    const slot = host.takeSlot();
+    const owner = this.#owner;
+    const slot = owner.takeSlot();
     const thread: Thread = new Thread({
-      module: host.module,
-      label: host.label,
-      orderToListen: () => host.orderToListen(slot),
+      module: owner.module,
+      label: owner.label,
+      orderToListen: () => owner.orderToListen(slot),
       onLeft: () => this.#onLeft(),
       onFailed: (error, wasListening) => {
         this.#onFailed(error, wasListening);
@@ -114,7 +114,7 @@ export class ParallelWorker {
         const now = { active: 0, parked: 0, waiting: 0 };
         this.#past = sum(this.#past, { ...thread.stats, ...now });
         if (thread.isSilent) this.#silent.push(thread);
-        host.giveSlotBack(slot, !thread.isSilent);
+        owner.giveSlotBack(slot, !thread.isSilent);
       },
     });
     this.#threads.add(thread);
@@ -125,27 +125,29 @@ export class ParallelWorker {
   // Failure
 
   #onLeft(): void {
-    this.#miss();
+    this.#onStopped();
     if (this.#hasEnded) return;
-    this.#host.onFailure(new Error("Worker has closed its listener"));
+    this.#owner.onFailure(new Error("Worker has closed its listener"));
   }
 
   #onFailed(error: Error, wasListening: boolean): void {
-    if (wasListening) this.#miss();
-    this.#host.onFailure(error);
+    if (wasListening) this.#onStopped();
+    this.#owner.onFailure(error);
   }
 
-  #miss(): void {
-    this.#host.onChange();
-    if (performance.now() - this.#since >= GOOD_LIFE) this.#wait = MIN_WAIT;
+  #onStopped(): void {
+    this.#owner.onChange();
+    if (performance.now() - this.#since >= STABLE_AFTER) {
+      this.#delay = MIN_DELAY;
+    }
     if (!this.#starting) this.#replaceLater();
   }
 
   #replaceLater(): void {
     if (this.#hasEnded) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#replace(), this.#wait);
-    this.#wait = Math.min(this.#wait * 2, MAX_WAIT);
+    this.#timer = setTimeout(() => this.#replace(), this.#delay);
+    this.#delay = Math.min(this.#delay * 2, MAX_DELAY);
   }
 
   async #replace(): Promise<void> {
@@ -153,33 +155,35 @@ export class ParallelWorker {
       await this.start();
       if (!this.#hasEnded) this.restarts++;
     } catch (error) {
-      this.#host.onFailure(error as Error);
+      this.#owner.onFailure(error as Error);
     }
   }
 
   // Orders
 
   /**
-   * Replaces the thread that listens. Resolves when the new one listens, with a promise
-   * of the old one's end; rejects if the new one does not come up.
+   * Replaces the thread that listens. Resolves when the new one listens; rejects if the
+   * new one fails before.
+   *
+   * @returns `drained` resolves when the old thread has ended.
    */
   async restart(timeout: number): Promise<{ drained: Promise<void> }> {
-    await this.#starting?.catch(() => {}); // it may have loaded the old code
+    await this.#starting?.catch(() => {}); // that thread may have loaded the old code
     const old = this.#listening;
-    if (!this.#host.canOverlap && old) await this.#leave(old, timeout);
+    if (!this.#owner.canOverlap && old) await this.#leave(old, timeout);
     await this.start();
     const isOld = old?.state === "listening";
     const drained = isOld ? this.#leave(old, timeout) : Promise.resolve();
     return { drained };
   }
 
-  /** A thread that does not answer is not waited for: it leaves when it can. */
+  /** Lets a thread leave. Does not wait for a thread that does not answer. */
   async #leave(thread: Thread, timeout: number): Promise<void> {
     const finished = thread.finish("leave", timeout);
-    if (await within(PATIENCE, thread.left)) await finished;
+    if (await within(ANSWER_TIMEOUT, thread.left)) await finished;
   }
 
-  /** Gives an order to all its threads. */
+  /** Sends an order to all its threads. */
   async tell(order: Order): Promise<void> {
     await Promise.all([...this.#threads].map((thread) => thread.tell(order)));
   }
@@ -201,7 +205,7 @@ export class ParallelWorker {
   /**
    * Serves the connections to their end, and ends.
    *
-   * @returns How that went, and whether a thread has not answered in time.
+   * @returns The result, and whether a thread has not answered in time.
    */
   async shutDown(
     timeout: number,

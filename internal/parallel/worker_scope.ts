@@ -1,4 +1,4 @@
-/** What a worker says to its parent, and the errors that nobody in it has caught. */
+/** The reports of a worker to its parent, also of its uncaught errors. */
 import { FROM, type Report, type SentReport, toThrown } from "./protocol.ts";
 import type { ListenerStats } from "../types.ts";
 
@@ -9,47 +9,47 @@ export const scope = globalThis as unknown as EventTarget & {
 };
 
 /** The service of this worker, since `serveParallel()` was called. */
-export interface Serving {
-  /** What it has counted so far. */
+export interface WorkerService {
+  /** Its counters. */
   readonly stats: ListenerStats;
   /** Leaves the kernel's queue to the other workers, at once. */
   leaveQueue(): void;
 }
 
-let serving: Serving | undefined;
+let current: WorkerService | undefined;
 
 /** Whether `serveParallel()` was called in this worker. */
 export function isServing(): boolean {
-  return serving !== undefined;
+  return current !== undefined;
 }
 
-/** From now on, reports have the counts of this service. */
-export function setServing(service: Serving): void {
-  serving = service;
+/** Sets the service of this worker. Reports contain its stats from now on. */
+export function setService(service: WorkerService): void {
+  current = service;
   report({ report: "serving" });
 }
 
-/** Tells the parent something. */
+/** Sends a report to the parent. */
 export function report(report: Report): void {
-  const stats = serving && { stats: serving.stats };
+  const stats = current && { stats: current.stats };
   scope.postMessage!({ ...report, from: FROM, ...stats });
 }
 
 /**
- * Reports an error that ends this worker. The parent may be busy, and every client
- * that is accepted until it reads the report would be cut off: so the worker leaves
- * the queue first.
+ * Reports an error that ends this worker. The parent may be busy, and would cut off each
+ * client that is accepted until it reads the report. So the worker leaves the queue
+ * first.
  */
 export function reportFailure(error: unknown): void {
-  serving?.leaveQueue();
+  current?.leaveQueue();
   report({ report: "failed", error: toThrown(error) });
 }
 
-/** The event that the program's listeners are asked with. */
-let question: Event | undefined;
+/** The event that the program's listeners get in place of Deno's. */
+let replacement: Event | undefined;
 
 /**
- * Reports what nobody catches, unless a listener of the program prevents that. Must be
+ * Reports uncaught errors, unless a listener of the program prevents the default. Must be
  * called before the program can add listeners.
  */
 export function reportUncaught(): void {
@@ -71,14 +71,14 @@ export function reportUncaught(): void {
 }
 
 /**
- * Deno looks at `defaultPrevented` right after its dispatch, and would end this worker
- * without a word to the parent. So the event is prevented here, before listeners of the
- * program, and these are asked with another one.
+ * Deno checks `defaultPrevented` right after it has dispatched the event, and would end
+ * this worker before it can send a report. So the event is prevented here, and the
+ * listeners of the program get another one.
  */
 function unlessPrevented(event: Event, error: unknown, again: () => Event) {
-  if (event === question) return;
+  if (event === replacement) return;
   event.preventDefault();
   event.stopImmediatePropagation();
-  question = again();
-  if (scope.dispatchEvent(question)) reportFailure(error);
+  replacement = again();
+  if (scope.dispatchEvent(replacement)) reportFailure(error);
 }

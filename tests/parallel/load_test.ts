@@ -18,9 +18,9 @@ function show(load: Load, held: number, state?: "full" | "closed"): void {
 }
 
 /** What a worker says after another look at the others. */
-function isAhead(load: Load): boolean {
+function shouldYield(load: Load): boolean {
   load.look();
-  return load.isAhead;
+  return load.shouldYield;
 }
 
 function isFullAlone(load: Load): boolean {
@@ -43,29 +43,29 @@ function countWakes(load: Load) {
 /** What was notified is done. */
 const turn = () => new Promise<void>((resolve) => setTimeout(resolve, 5));
 
-Deno.test("Load.isAhead says that a worker holds 4 more than the least", () => {
+Deno.test("Load.shouldYield says that a worker holds 4 more than the least", () => {
   const [one, other] = loads(4, 1) as [Load, Load];
-  assertEquals([isAhead(one), isAhead(other)], [false, false]);
+  assertEquals([shouldYield(one), shouldYield(other)], [false, false]);
   show(other, 0);
-  assertEquals([isAhead(one), isAhead(other)], [true, false]);
+  assertEquals([shouldYield(one), shouldYield(other)], [true, false]);
   show(one, 3);
-  assertEquals(isAhead(one), false);
+  assertEquals(shouldYield(one), false);
 });
 
-Deno.test("Load.isAhead counts only workers that accept", () => {
+Deno.test("Load.shouldYield counts only workers that accept", () => {
   const [one, other] = loads(9, 0) as [Load, Load];
   show(other, 0, "closed");
-  assertEquals(isAhead(one), false);
+  assertEquals(shouldYield(one), false);
   show(other, 0, "full"); // full
-  assertEquals(isAhead(one), false);
+  assertEquals(shouldYield(one), false);
   show(other, 0);
-  assertEquals(isAhead(one), true);
+  assertEquals(shouldYield(one), true);
   other.yield();
-  assertEquals(isAhead(one), false);
-  other.goOn();
-  assertEquals(isAhead(one), true);
+  assertEquals(shouldYield(one), false);
+  other.stopYielding();
+  assertEquals(shouldYield(one), true);
   show(one, 9, "closed");
-  assertEquals(isAhead(one), false);
+  assertEquals(shouldYield(one), false);
 });
 
 Deno.test("Load.leave() is for ever", () => {
@@ -73,21 +73,21 @@ Deno.test("Load.leave() is for ever", () => {
   other.leave();
   show(other, 0);
   other.yield();
-  other.goOn();
-  assertEquals(isAhead(one), false);
+  other.stopYielding();
+  assertEquals(shouldYield(one), false);
 });
 
-Deno.test("Load.miss() has a worker that misses six in a row taken for blocked, until one comes to it", () => {
+Deno.test("Load.noteMiss() has a worker that misses six in a row taken for blocked, until one comes to it", () => {
   const [one, other] = loads(9, 0) as [Load, Load];
-  for (let i = 0; i < 5; i++) one.miss();
-  assertEquals(isAhead(one), true);
+  for (let i = 0; i < 5; i++) one.noteMiss();
+  assertEquals(shouldYield(one), true);
   other.arrive();
-  for (let i = 0; i < 5; i++) one.miss();
-  assertEquals(isAhead(one), true);
-  one.miss();
-  assertEquals(isAhead(one), false);
+  for (let i = 0; i < 5; i++) one.noteMiss();
+  assertEquals(shouldYield(one), true);
+  one.noteMiss();
+  assertEquals(shouldYield(one), false);
   other.arrive();
-  assertEquals(isAhead(one), true);
+  assertEquals(shouldYield(one), true);
 });
 
 Deno.test("Load.show() makes a worker that need not yield any more count as accepting, before it has run", () => {
@@ -97,8 +97,8 @@ Deno.test("Load.show() makes a worker that need not yield any more count as acce
   show(other, 1);
   // One of them counts again: the worker that has woken it yields to it.
   show(other, 8);
-  assertEquals(isAhead(other), true);
-  assertEquals(isAhead(one), false);
+  assertEquals(shouldYield(other), true);
+  assertEquals(shouldYield(one), false);
 });
 
 Deno.test("Load.isFullAlone says that a worker is full and another has room", () => {
@@ -194,7 +194,7 @@ Deno.test("Slots.giveBack() has the others yield no more to a thread that has en
   ) as [Load, Load];
   show(one, 9);
   show(other, 0);
-  assertEquals(isAhead(one), true);
+  assertEquals(shouldYield(one), true);
   slots.giveBack(theirs, true);
-  assertEquals(isAhead(one), false);
+  assertEquals(shouldYield(one), false);
 });

@@ -1,6 +1,7 @@
 /**
- * A worker that ends by `self.close()` or `Deno.exit()` says nothing. But the lock that
- * it has held is free then. Deno has Web Locks since 2.9; before that nobody notices.
+ * Finds out when a worker has ended. One that ends itself by `self.close()` or
+ * `Deno.exit()` sends no message, but its Web Lock is then free. Deno has Web Locks since
+ * 2.9; in earlier versions, such an end is not noticed.
  */
 
 /** Not in Deno's types before 2.9. */
@@ -14,8 +15,8 @@ interface Locks {
 
 const { locks } = navigator as unknown as { locks?: Locks };
 
-/** Holds a lock until this thread ends. Resolves when it is held. */
-export function holdForLife(name: string): Promise<void> {
+/** Holds a lock until this thread ends. Resolves when the lock is held. */
+export function holdLock(name: string): Promise<void> {
   return new Promise((resolve) => {
     if (!locks) return resolve();
     locks.request(name, {}, () => {
@@ -25,8 +26,8 @@ export function holdForLife(name: string): Promise<void> {
   });
 }
 
-/** Calls back when the thread that holds a lock has ended, unless the signal is aborted. */
-export function onDeath(
+/** Calls back when a lock is free: its thread has ended. Not after the signal is aborted. */
+export function onUnlock(
   name: string,
   signal: AbortSignal,
   callback: () => void,
@@ -34,8 +35,8 @@ export function onDeath(
   locks?.request(name, { signal }, callback).catch(() => {}); // aborted
 }
 
-/** Whether the thread that holds a lock may be there still. */
-export async function mayLive(name: string): Promise<boolean> {
+/** Whether a lock may still be held: its thread may be running. */
+export async function mayBeHeld(name: string): Promise<boolean> {
   if (!locks) return true;
   return await locks.request(
     name,
