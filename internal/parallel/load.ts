@@ -7,6 +7,7 @@
  * `overflow: "reject"`, it also yields if it is full and another worker has room, because
  * clients are rejected only when all workers are full.
  */
+import { isSince } from "../util/deno_version.ts";
 
 // The header of the memory.
 /** How many slots are or were in use. */
@@ -51,7 +52,7 @@ const SPARE = 64;
  * Whether a worker can wait for its bell. `Atomics.waitAsync` wakes an idle event loop
  * since Deno 2.7. In earlier versions, a worker that yields looks from time to time.
  */
-export const HAS_BELLS: boolean = !/^2\.[0-6]\./.test(Deno.version.deno);
+export const HAS_BELLS: boolean = isSince(2, 7);
 
 /** Not in all of Deno's types. */
 const { waitAsync } = Atomics as unknown as {

@@ -1,4 +1,5 @@
 /** Waiting until the event loop has done what the kernel has ready. */
+import { isSince } from "./deno_version.ts";
 
 /**
  * After how many rounds of the event loop everything is done that was ready. In each
@@ -8,7 +9,7 @@
  */
 const ROUNDS = 24;
 /** How often an immediate fires in a round. Until Deno 2.6, each of them was a round. */
-const IMMEDIATES = isBefore(2, 6) ? 1 : 61;
+const IMMEDIATES = isSince(2, 6) ? 61 : 1;
 /** After how many immediates an operation goes on that had to wait for the next turn. */
 const NEXT_TURN = 3;
 
@@ -40,9 +41,4 @@ function immediates(count: number, goOn: () => boolean): Promise<void> {
     };
     next();
   });
-}
-
-function isBefore(major: number, minor: number): boolean {
-  const [ownMajor = 0, ownMinor = 0] = Deno.version.deno.split(".").map(Number);
-  return ownMajor < major || ownMajor === major && ownMinor < minor;
 }

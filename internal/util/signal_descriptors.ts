@@ -3,6 +3,8 @@
  * descriptors, and Deno panics if none is free. By then, clients may have taken all.
  */
 
+import { isSince } from "./deno_version.ts";
+
 /** The first version of Deno that does so. */
 const FIRST = [2, 9, 2];
 
@@ -34,11 +36,5 @@ export function takeSignalDescriptors(): void {
  */
 function waitsForSignals(): boolean {
   const { os, standalone } = Deno.build;
-  return os !== "windows" && !standalone && isSince(FIRST);
-}
-
-function isSince(version: number[]): boolean {
-  const ours = Deno.version.deno.split(".").map((part) => parseInt(part));
-  const at = version.findIndex((part, i) => part !== ours[i]);
-  return at === -1 || ours[at]! > version[at]!;
+  return os !== "windows" && !standalone && isSince(...FIRST);
 }
