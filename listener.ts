@@ -20,7 +20,6 @@ import {
   checkLimit,
   checkPeers,
   checkReason,
-  checkSocket,
   checkTimeout,
 } from "./internal/check.ts";
 import { Ending } from "./internal/ending.ts";
@@ -148,7 +147,6 @@ export class ConnListener<
     callback?: AnyCallback<C> | null,
     data?: unknown,
   ) {
-    checkSocket(socket);
     checkCallback("callback", callback);
     const settings = options instanceof Settings
       ? options

@@ -1,3 +1,4 @@
+import { checkSocket } from "../check.ts";
 import { isClosed } from "../util/failures.ts";
 import { closedError, Socket } from "./socket.ts";
 import { SocketFile } from "./socket_file.ts";
@@ -58,6 +59,7 @@ class DetachedSocket implements Deno.Listener {
 
 /** The socket of a listener that `detach()` has returned, or of a new one. */
 export function socketOf(listener: Deno.Listener): Socket {
+  checkSocket(listener);
   if (listener instanceof DetachedSocket) return listener.socket;
   const known = Socket.of(listener);
   if (known !== undefined) return known;
