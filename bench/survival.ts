@@ -50,8 +50,8 @@ interface Kind {
   title: string;
   command: string;
   args: string[];
-  /** Whether it takes the PROXY protocol. */
-  proxy?: boolean;
+  /** Whether it is this package's: it takes the PROXY protocol, and has `serveTls()`. */
+  isOurs?: boolean;
 }
 
 const deno = (kind: string) => ({
@@ -64,7 +64,7 @@ const KINDS: Kind[] = [
   { title: "`accept()`, caught", ...deno("try-catch") },
   { title: "`node:net`", ...deno("net") },
   { title: "Node", command: "node", args: [SERVER, "net"] },
-  { title: "`listen()`", ...deno("listener"), proxy: true },
+  { title: "`listen()`", ...deno("listener"), isOurs: true },
 ];
 
 /** A cell of the table, in short and with figures. */
@@ -232,7 +232,8 @@ function whatLacks(
   const missing = [fault.needs, kind.command]
     .find((name) => name! in found && !found[name!]);
   if (missing) return `not run: no ${missing}`;
-  if (fault.mode === "proxy" && !kind.proxy) return "has no PROXY protocol";
+  if (fault.mode === "proxy" && !kind.isOurs) return "has no PROXY protocol";
+  if (fault.mode === "serve-tls" && !kind.isOurs) return "has no serveTls()";
 }
 
 /** The rows of the table, the heading first. Says on stderr how far it is. */

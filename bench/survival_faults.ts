@@ -1,6 +1,7 @@
 /** The faults of `survival.ts`: what clients do, and what there is to say about it. */
 import net from "node:net";
 import {
+  descriptors,
   FAULTS,
   Program,
   roundTrip,
@@ -18,6 +19,8 @@ export interface Fault {
   mode?:
     | "blocked"
     | "limits"
+    | "no-timeout"
+    | "serve-tls"
     | "proxy"
     | "crowd"
     | "full"
@@ -135,6 +138,9 @@ export const FAULTS_TO_RUN: Fault[] = [
     run: (port, server) =>
       withClients(port, LIMIT, (clients) => stay(clients, server)),
   },
+  silentTls("As many silent TLS clients as the limit allows", "limits"),
+  silentTls("The same, at a server without a timeout", "no-timeout"),
+  silentTls("The same, at a server with `serveTls()`", "serve-tls"),
   {
     title: "A client that sends 64 MB and never reads",
     mode: "limits",
@@ -228,6 +234,24 @@ async function stay(
   await pause(STAY);
   const what = closed === 0 ? "kept them" : `closed ${closed} of them`;
   return `${what}, ${besides(await serves())}`;
+}
+
+/** Clients of a TLS server that say nothing, and the descriptors that they cost. */
+function silentTls(title: string, mode: NonNullable<Fault["mode"]>): Fault {
+  return {
+    title,
+    needs: "openssl",
+    mode,
+    tls: true,
+    run(port, server) {
+      const before = descriptors(server.pid);
+      return withClients(port, LIMIT, async (clients) => {
+        const what = await stay(clients, server);
+        await pause(200); // until the other that was served is forgotten
+        return `${what}, held ${descriptors(server.pid) - before} descriptors`;
+      });
+    },
+  };
 }
 
 /** One address that opens many connections, one after the other, and keeps them. */

@@ -6,7 +6,8 @@
  *
  * The modes: "plain"; "blocked", its event loop blocked half of the time; "limits",
  * at most 50 connections, and none of them silent for longer than 1 s, where the
- * kind has means for that; "proxy", the same behind a proxy that sends a PROXY
+ * kind has means for that; "no-timeout", the same without that second; "serve-tls", the
+ * same with `serveTls()`; "proxy", the same behind a proxy that sends a PROXY
  * header within 1 s; "crowd", at most 1,000, and 50 of one client, where it has means;
  * "full", at most 50, and others are told that there is no room;
  * "awaited" and "unawaited", with a handler that catches nothing.
@@ -93,6 +94,8 @@ const denoListen = () =>
 
 const listenerOptions = {
   limits: { maxConnections: LIMIT, idleTimeout: PATIENCE },
+  "no-timeout": { maxConnections: LIMIT },
+  "serve-tls": { maxConnections: LIMIT },
   proxy: {
     maxConnections: LIMIT,
     proxyProtocol: true,
@@ -146,9 +149,15 @@ const kinds = {
       }
     };
     const server = certificate
-      ? tls.createServer(certificate, onConnection)
+      ? tls.createServer({
+        ...certificate,
+        ...mode === "limits" && { handshakeTimeout: PATIENCE },
+      }, onConnection)
       : net.createServer(onConnection);
-    if (mode === "limits") server.maxConnections = LIMIT;
+    if (["limits", "no-timeout"].includes(mode)) server.maxConnections = LIMIT;
+    if (mode === "limits") {
+      server.on("tlsClientError", (_, socket) => socket.destroy());
+    }
     if (mode === "crowd") server.maxConnections = CROWD;
     server.listen(bind.port, bind.hostname, () => ready(server.address().port));
   },
@@ -161,6 +170,12 @@ const kinds = {
       ...listenerOptions[mode],
     };
     const callback = mode === "unawaited" ? (conn) => void serve(conn) : serve;
+    if (mode === "serve-tls") {
+      const { serveTls } = await import("@evconn/listener/node");
+      const secure = { ...certificate, handshakeTimeout: PATIENCE };
+      const { addr } = listen({ ...bind, ...options }, serveTls(secure, serve));
+      return ready(addr.port);
+    }
     const listener = certificate
       ? listenTls({ ...bind, ...certificate, ...options }, callback)
       : listen({ ...bind, ...options }, callback);

@@ -234,16 +234,6 @@ export class NodeSocket extends Duplex {
     this.end(() => this.destroy());
   }
 
-  /** An error that nobody listens for must not end the process. */
-  override emit(
-    event: string | symbol,
-    // deno-lint-ignore no-explicit-any
-    ...args: any[]
-  ): boolean {
-    if (event === "error" && this.listenerCount("error") === 0) return false;
-    return super.emit(event, ...args);
-  }
-
   /** @ignore */
   override _read(): void {
     this.#conn.read(this.#buffer).then(
@@ -308,9 +298,20 @@ export class NodeSocket extends Duplex {
 
   /** @ignore */
   override _destroy(error: Error | null, done: Done): void {
+    if (error !== null) ignoreErrors(this);
     this.#timer.stop();
     this.#conn[Symbol.dispose]();
     this.#finished.resolve();
     done(error);
   }
+}
+
+/** An error that nobody listens for must not end the process. */
+function ignoreErrors(socket: NodeSocket): void {
+  const { emit } = socket;
+  // Not a listener, which removeAllListeners() would take away.
+  socket.emit = (event: string | symbol, ...args: unknown[]) =>
+    event === "error" && socket.listenerCount("error") === 0
+      ? false
+      : Reflect.apply(emit, socket, [event, ...args]);
 }
