@@ -6,6 +6,7 @@ import { familyOf, hostOf, portOf } from "./addresses.ts";
 import { isClosedHere } from "./closed_here.ts";
 import { IdleTimer } from "./idle_timer.ts";
 import { nextSize, SMALL } from "./read_size.ts";
+import { setTcpOption } from "./tcp_option.ts";
 
 type Done = (error?: Error | null) => void;
 
@@ -185,7 +186,8 @@ export class NodeSocket extends Duplex {
    * @returns The socket.
    */
   setNoDelay(noDelay = true): this {
-    return this.#setOption("setNoDelay", noDelay);
+    setTcpOption(this.#conn, "setNoDelay", noDelay);
+    return this;
   }
 
   /**
@@ -196,15 +198,7 @@ export class NodeSocket extends Duplex {
    * @returns The socket.
    */
   setKeepAlive(keepAlive = false): this {
-    return this.#setOption("setKeepAlive", keepAlive);
-  }
-
-  #setOption(name: "setNoDelay" | "setKeepAlive", value: boolean): this {
-    try {
-      (this.#conn as Partial<Deno.TcpConn>)[name]?.(value);
-    } catch {
-      // It is closed, or the client has gone: the next read or write says so.
-    }
+    setTcpOption(this.#conn, "setKeepAlive", keepAlive);
     return this;
   }
 
@@ -214,7 +208,7 @@ export class NodeSocket extends Duplex {
    * @returns The socket.
    */
   ref(): this {
-    (this.#conn as Partial<Deno.TcpConn>).ref?.();
+    this.#conn.ref();
     return this;
   }
 
@@ -224,7 +218,7 @@ export class NodeSocket extends Duplex {
    * @returns The socket.
    */
   unref(): this {
-    (this.#conn as Partial<Deno.TcpConn>).unref?.();
+    this.#conn.unref();
     return this;
   }
 

@@ -5,9 +5,11 @@ import { Server } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import type { ConnListener } from "../../listener.ts";
 import type { ConnectionCallback } from "../options.ts";
+import { within } from "../util/within.ts";
 import { addressesOf } from "./addresses.ts";
 import { Handshakes, type Secure } from "./handshake.ts";
 import { type Below, HttpConns, type HttpSocket } from "./http_conns.ts";
+import { LAST_CALL } from "./last_call.ts";
 import { NodeSocket } from "./node_socket.ts";
 import { emitOn, viewOf } from "./server_view.ts";
 import { TlsConn } from "./tls_conn.ts";
@@ -24,10 +26,11 @@ export function socketCallback<C extends Deno.Conn, D>(
 ): ConnectionCallback<C, D> {
   return async (conn, listener, data) => {
     const socket = new NodeSocket(conn);
-    await Promise.all([
-      socket.finished,
-      Promise.try(handle, socket, listener, data),
-    ]);
+    const handled = Promise.try(handle, socket, listener, data);
+    await Promise.race([socket.finished, handled.then(() => socket.finished)]);
+    // It may have something to finish, or wait for what cannot come any more.
+    const isDone = await within(LAST_CALL, Promise.allSettled([handled]));
+    if (isDone) await handled;
   };
 }
 
@@ -77,7 +80,7 @@ class Service {
   constructor(server: Server, { signal, finished }: Listener) {
     this.#signal = signal;
     this.#view = viewOf(server, (event, args) => this.#hear(event, args), {
-      _handle: { value: null, writable: true }, // the server's own socket is not ours
+      _handle: { value: null }, // the server's own socket is not ours
     });
     if (isHttp(server)) this.#http = new HttpConns(signal);
     if (server instanceof TlsServer) {

@@ -5,6 +5,7 @@ import type { TLSSocket } from "node:tls";
 import { isClosedHere } from "./closed_here.ts";
 import { LAST_CALL } from "./last_call.ts";
 import { nextSize, SMALL } from "./read_size.ts";
+import { setTcpOption } from "./tcp_option.ts";
 
 /**
  * Reads and writes encrypted bytes. It has only those parts of a stream that Deno's
@@ -39,7 +40,7 @@ export class Wire extends EventEmitter {
     super();
     this.conn = conn;
     // A flight of a handshake may be several writes, and none should wait for another.
-    if ("setNoDelay" in conn) (conn as Deno.TcpConn).setNoDelay();
+    setTcpOption(conn, "setNoDelay", true);
   }
 
   /** Resolves when the connection is closed. */

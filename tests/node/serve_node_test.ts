@@ -132,6 +132,28 @@ Deno.test("serveNode() is quiet when the client of a function goes away", async 
   assertEquals(connectionErrors, 0);
 });
 
+Deno.test("serveNode() waits for no function whose client has gone", async () => {
+  const handle = () => new Promise(() => {});
+  const { connectionErrors } = await fail(handle, async (client) => {
+    await client.closeWrite();
+    await isClosed(client);
+  });
+  assertEquals(connectionErrors, 0);
+});
+
+Deno.test("serveNode() tells of a function that fails after its client has gone", async () => {
+  const bug = new Error("a bug");
+  const handle = async (socket: NodeSocket) => {
+    await socket.finished;
+    throw bug;
+  };
+  const { errors } = await fail(handle, async (client) => {
+    await client.closeWrite();
+    await isClosed(client);
+  });
+  assertEquals(errors, [bug]);
+});
+
 Deno.test("serveNode() closes the connection of a server that throws", async () => {
   using _ = new QuietConsole();
   const server = createServer(() => {
