@@ -25,6 +25,8 @@ export class FuzzClient {
   rejections = 0;
   /** Whether anything may close its connection, since it was delivered. */
   mayBeClosed = true;
+  /** Whether the listener that has delivered its connection has an idleTimeout. */
+  isIdling = false;
 
   /** @param isGood Whether it begins as a client behind a proxy does, in any case. */
   constructor(port: number, choose: Choose, isGood: boolean) {
@@ -75,11 +77,13 @@ export class FuzzClient {
 
   // What its connection is
 
-  onDelivery(mayBeClosed: boolean): void {
+  /** @param isIdling Whether it is to be closed when its client says nothing. */
+  onDelivery(mayBeClosed: boolean, isIdling: boolean): void {
     assertEquals(++this.deliveries, 1, "delivered twice");
     assertEquals(this.rejections, 0, "rejected, and delivered");
     assert(this.conn.isOpen, "closed, and delivered");
-    this.mayBeClosed = mayBeClosed;
+    this.mayBeClosed = mayBeClosed || isIdling;
+    this.isIdling = isIdling;
     this.#listen();
   }
 

@@ -300,6 +300,7 @@ class End {
     for (const client of clients) {
       client.check();
       const { isAccepted, deliveries, conn } = client;
+      assert(!client.isIdling || !conn.isReading, "idle, and not closed");
       if (deliveries > 0) conn[Symbol.dispose]();
       else if (isAccepted) assert(!conn.isOpen, "left open");
     }

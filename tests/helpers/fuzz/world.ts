@@ -139,7 +139,7 @@ export class FuzzWorld implements Hooks {
       this.#checkLimits(owner, conn);
       assert(!this.isInVerb, "delivered from inside a verb");
       this.#checkOrder(conn);
-      client.onDelivery(!isOurs || owner.isIdling);
+      client.onDelivery(!isOurs, owner.isIdling);
     });
     const pending = Promise.withResolvers<void>();
     if (kind > 4) owner.serving.set(client, pending.resolve);
@@ -243,7 +243,7 @@ export class FuzzWorld implements Hooks {
     if (conn !== undefined) {
       this.log.push(`  given: ${nameOf(conn)}`);
       const client = this.#clientOf(conn);
-      this.#look(() => client.onDelivery(owner?.isIdling ?? false));
+      this.#look(() => client.onDelivery(false, owner?.isIdling ?? false));
     }
   }
 
