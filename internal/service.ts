@@ -5,7 +5,7 @@ import type { Refusal } from "./accept/pipeline.ts";
 import { ActiveConns } from "./conn/active_conns.ts";
 import { close, dispose } from "./conn/close.ts";
 import type { ConnState } from "./conn/conn_state.ts";
-import { handOver, limitIdling } from "./conn/front.ts";
+import { limitIdling } from "./conn/front.ts";
 import { Peers } from "./conn/peers.ts";
 import { Rejections } from "./conn/rejections.ts";
 import { hasFailedHandshake } from "./conn/tls.ts";
@@ -117,7 +117,6 @@ export class Service implements AcceptorOwner, Limits {
 
   deliver(state: ConnState): void {
     if (this.#idle !== undefined) limitIdling(state, this.#idle);
-    if (state.ahead !== undefined) handOver(state);
     if (this.#callback === null) this.#give(state);
     else this.#call(this.#callback, state);
     if (this.#isLimited) this.checkLimit();
