@@ -57,15 +57,8 @@ export class HttpConns {
     response.on("close", () => conn.end());
   }
 
-  /** Another protocol goes on with a connection. Who speaks it ends it. */
-  upgrade(socket: HttpSocket): void {
-    const conn = socket[CONN];
-    if (conn !== undefined) this.#remove(conn);
-  }
-
   #remove(conn: HttpConn): void {
     conn.forget();
-    if (this.#conns[conn.place] !== conn) return; // it was removed before
     const last = this.#conns.pop()!;
     if (last === conn) return;
     this.#conns[conn.place] = last;
@@ -133,6 +126,7 @@ class HttpConn {
   #waitForLast(): void {
     clearTimeout(this.#lastCall);
     this.#lastCall = setTimeout(() => {
+      // Of an upgraded connection, more has come than requests.
       const isSilent = this.#below.bytesRead === this.#bytes;
       if (this.#open === 0 && isSilent) this.#socket.destroySoon();
     }, LAST_CALL);

@@ -100,10 +100,6 @@ class Service {
       case "checkExpectation":
         this.#http?.request(args[0], args[1]);
         return false;
-      case "upgrade":
-      case "connect":
-        this.#http?.upgrade(args[1]);
-        return false;
       default:
         return event === "close";
     }

@@ -158,19 +158,28 @@ Deno.test("serveNode() does not change the server", async () => {
   assertEquals(server.eventNames(), events);
 });
 
-Deno.test("serveNode() leaves what the server itself listens on alone", async () => {
-  const server = createServer(hello);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  const listener = listen(HERE, serveNode(server));
-  using own = await connect({ addr: { transport: "tcp", ...HERE, port } });
-  using conn = await connect(listener);
-  await Promise.all([get(own), get(conn)]);
-  await Promise.all([listener.shutdown(), isClosed(conn)]);
-  await get(own);
-  own.close();
-  await new Promise((resolve) => server.close(resolve));
-});
+for (const when of ["before", "after"]) {
+  Deno.test(`serveNode() leaves a server alone that listens itself ${when} it`, async () => {
+    const server = createServer(hello);
+    const begin = () =>
+      new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    if (when === "before") await begin();
+    const listener = listen(HERE, serveNode(server));
+    using conn = await connect(listener);
+    await get(conn);
+    if (when === "after") await begin();
+    const { port } = server.address() as { port: number };
+    const addr = { transport: "tcp", hostname: "127.0.0.1", port } as const;
+    using own = await connect({ addr });
+    await get(own);
+    await Promise.all([listener.shutdown(), isClosed(conn)]);
+    await get(own);
+    using other = await connect({ addr });
+    await get(other);
+    for (const client of [own, other]) client.close();
+    await new Promise((resolve) => server.close(resolve));
+  });
+}
 
 Deno.test("serveNode() survives a reset of an upgraded connection", async () => {
   await using test = serve();
