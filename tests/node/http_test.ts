@@ -1,6 +1,11 @@
 /** `node:http` on a listener's connections, and how they end. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { ConnListener, listen, type ListenerOptions } from "@evconn/listener";
+import {
+  ConnListener,
+  listen,
+  type ListenerOptions,
+  listenTls,
+} from "@evconn/listener";
 import { serveNode } from "@evconn/listener/node";
 import {
   createServer,
@@ -9,6 +14,7 @@ import {
 } from "node:http";
 import { connect as nodeConnect } from "node:net";
 import { NodeListener } from "../../examples/activation/node_listener.ts";
+import { CERTIFICATE } from "../helpers/certificate.ts";
 import { connect, isClosed, readAll, until } from "../helpers/clients.ts";
 import { get, readUntil, send, UPGRADE } from "../helpers/http_clients.ts";
 
@@ -109,6 +115,24 @@ Deno.test("serveNode() tells node:http the client's address behind a proxy", asy
   await send(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n");
   await send(conn, "GET / HTTP/1.0\r\n\r\n");
   assertMatch(await readAll(conn), /\r\n\r\n192\.0\.2\.1$/);
+});
+
+Deno.test("serveNode() and listenTls() make HTTPS", async () => {
+  const server = createServer(hello);
+  await using listener = listenTls(
+    { ...HERE, ...CERTIFICATE },
+    serveNode(server),
+  );
+  using conn = await Deno.connectTls({
+    hostname: "localhost",
+    port: listener.addr.port,
+    caCerts: [CERTIFICATE.cert],
+  });
+  await get(conn);
+  await get(conn);
+  const ended = listener.shutdown();
+  assertEquals(await isClosed(conn), true);
+  assertEquals(await ended, { completed: 1, aborted: 0 });
 });
 
 Deno.test("serveNode() serves HTTP on a socket that node:net listens on", async () => {
