@@ -26,7 +26,7 @@ const ONE = pair("one.test");
 const ASKS = { ...ONE, requestCert: true, rejectUnauthorized: false };
 const REQUIRES = { ...ONE, requestCert: true, ca: AUTHORITY };
 const NO_OPENSSL = missing("openssl");
-const TESTDATA = new URL("../testdata/tls/", import.meta.url).pathname;
+const TESTDATA = `${import.meta.dirname}/../testdata/tls/`;
 
 /** Says who the server takes a client for. */
 function tell(conn: ServedTlsConn): Promise<number> {
