@@ -30,7 +30,8 @@ const ABOUT_MORE =
 const MORE_FILES =
   /^tests\/(faults|programs|helpers|docs\/recipes)|\/fault_test/;
 /** What needs Deno 2.9: `serveTls()`, and all that `serveNode()` says about HTTP. */
-const NEW_FILES = /^tests\/node\/(client_certificates|http|renewal|serve_tls)_/;
+const NEW_FILES =
+  /^tests\/node\/(client_certificates|ended_handshake|http|renewal|serve_tls)_/;
 
 /** The tests of the library itself. */
 async function libraryTests(folder = "tests"): Promise<string[]> {

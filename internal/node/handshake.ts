@@ -1,5 +1,6 @@
 /** The server's side of TLS on an accepted connection, by `node:tls`. */
 import type { Server, TLSSocket } from "node:tls";
+import { nextTurn } from "../util/event_loop.ts";
 import { ClientCertificates } from "./client_certificates.ts";
 import { LAST_CALL } from "./last_call.ts";
 import { pickContext, type SniCallback } from "./server_names.ts";
@@ -48,11 +49,18 @@ export class Handshakes {
     let context = server._sharedCreds;
     const names = server._SNICallback &&
       pickContext(server._SNICallback, wire, (picked) => context = picked);
+    let isSecure = false;
+    // TLSSocket takes no notice of a client that ends before the handshake does.
+    wire.once("end", async () => {
+      await nextTurn(() => !isSecure); // what came with the end has its effect
+      if (!isSecure) wire.cut();
+    });
     const { promise, resolve } = Promise.withResolvers<TLSSocket | undefined>();
     const view = viewOf(server, (event, args) => {
       if (event === "tlsClientError") wire.destroy();
       if (event !== "secureConnection") return false;
       const socket = args[0] as TLSSocket;
+      isSecure = true;
       wire.follow(socket.on("error", ignore));
       resolve(socket);
       return true;
