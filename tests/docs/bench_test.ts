@@ -101,3 +101,27 @@ Deno.test("docs/cost.md and README.md have the figures that the bench has saved"
     `takes ${callback[1].slice(1)} times the CPU time`,
   );
 });
+
+Deno.test("docs/guide.md has the cost of TLS that the bench has saved", async () => {
+  const read = (path: string) =>
+    Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
+  const names = new Map([
+    ["`listenTls()`", "listenTls"],
+    ["`serveTls()`", "serveTls"],
+    ["`node:tls` in Deno", "node:tls in Deno"],
+    ["`node:tls` in Node.js", "Node"],
+  ]);
+  const saved = await read("bench/results/tls.txt");
+  const rows = (await read("docs/guide.md"))
+    .matchAll(/^\| (`\S+`(?: in \S+)?) +\| ([\d,]+) +\| ([\d,]+) +\|$/gm);
+  let count = 0;
+  for (const [, name, handshake, megabyte] of rows) {
+    const medians = saved.matchAll(
+      new RegExp(`^${names.get(name!)} {2,}([\\d,]+) `, "gm"),
+    );
+    const expected = Array.from(medians, ([, median]) => median);
+    assertEquals([handshake, megabyte], expected, name);
+    count++;
+  }
+  assertEquals(count, 4);
+});
