@@ -39,3 +39,9 @@ export const HAS_LOCKS: boolean = "locks" in navigator;
 /** Deno waits for signals by itself, which takes descriptors half a second after its start. */
 export const WAITS_FOR_SIGNALS: boolean = Deno.build.os !== "windows" &&
   since("2.9.2");
+
+/**
+ * The event loop goes on while a timer is pending, whatever was ref'd and unref'd before.
+ * In Deno 2.7 and 2.8 it ends when connections were, a few hundred times under load.
+ */
+export const COUNTS_REFS: boolean = since("2.9.0") || !since("2.7.0");
