@@ -54,7 +54,7 @@ export type { ServeTlsOptions } from "./internal/node/tls_options.ts";
  * @typeParam C The connection's type, which follows the transport.
  * @typeParam D The type of the listener's `data`.
  * @param handle Called with each socket, the listener and its data. If it throws, or
- * its promise rejects, the socket is closed and the listener is told, unless the client
+ * its promise rejects, the socket is closed and the listener reports the error, unless the client
  * has gone away.
  * @returns A callback for `listen()`.
  * @category Node
@@ -126,7 +126,7 @@ export function serveNode(
  * the listener shuts down, handshakes have one more second.
  *
  * Only `conn.authorized` says that a client's certificate has been verified. Where
- * certificates are required, nobody else is let in. Deno resumes sessions of any TLS
+ * certificates are required, all other clients are refused. Deno resumes sessions of any TLS
  * server of the process; they are closed here, unless this server has verified the same
  * certificate before.
  *

@@ -98,7 +98,7 @@ async function serve(conn: Deno.TcpConn) {
   let stream: Duplex = socket;
   if (await talk(socket, false)) {
     stream = new TLSSocket(socket, { isServer: true, secureContext });
-    stream.on("error", () => {}); // whoever reads from it is told
+    stream.on("error", () => {}); // reads from it reject with the error
     await talk(stream, true);
   }
   await new Promise<unknown>((resolve) => stream.end(resolve));

@@ -1,4 +1,4 @@
-/** As parallel.ts, but whoever asks first takes a connection: nobody stands back. */
+/** As parallel.ts, but without the balance: the first worker that accepts gets the connection. */
 import { told } from "./told.ts";
 
 const [count, , port] = Deno.args.map(Number) as [number, number, number];

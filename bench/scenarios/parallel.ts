@@ -17,7 +17,7 @@ const HELD = { connections: 100, workers: 4, times: 4 };
 const programs = `${import.meta.dirname}/../peers`;
 
 const SPREAD = "spread evenly";
-const UNSPREAD = "whoever asks first";
+const UNSPREAD = "first that accepts";
 
 /** On any core: there is one for each worker, and none for the load. */
 function anyCore(command: string[]): string[] {

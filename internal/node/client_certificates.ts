@@ -17,7 +17,7 @@ export class ClientCertificates {
   readonly #verified = new WeakMap<object, Set<string>>();
 
   /**
-   * Whether the client of a completed handshake has proved to be who its certificate says.
+   * Whether the client of a completed handshake has a certificate that this server has verified.
    *
    * @param socket The socket, whose handshake is complete.
    * @param context What the server has made the handshake with, if that is known.

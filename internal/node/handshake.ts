@@ -85,7 +85,7 @@ export class Handshakes {
   }
 }
 
-/** Errors are told to whoever reads and writes. */
+/** Reads and writes reject with the error. */
 function ignore(): void {}
 
 /** Closes a connection some time after the signal, until disposed of. */

@@ -49,7 +49,7 @@ export class HttpConns {
     if (this.#signal.aborted) conn.drain();
   }
 
-  /** A request has come, perhaps on a connection of somebody else's. */
+  /** A request has come, perhaps on a connection of another listener. */
   request(request: IncomingMessage, response: ServerResponse): void {
     const conn = (request.socket as HttpSocket)[CONN];
     if (conn === undefined) return;

@@ -182,7 +182,7 @@ export class NodeSocket extends Duplex {
   /**
    * Sends small packets at once, or not. Does nothing where the connection cannot do it.
    *
-   * @param noDelay Whether to.
+   * @param noDelay Whether to send small writes at once.
    * @returns The socket.
    */
   setNoDelay(noDelay = true): this {
@@ -194,7 +194,7 @@ export class NodeSocket extends Duplex {
    * Has the system find out whether the client is still there, or not. Does nothing
    * where the connection cannot do it.
    *
-   * @param keepAlive Whether to.
+   * @param keepAlive Whether to look for clients that have vanished.
    * @returns The socket.
    */
   setKeepAlive(keepAlive = false): this {

@@ -71,12 +71,14 @@ function checkClientCertificates(options: TlsOptions): void {
   const { requestCert, rejectUnauthorized, ca, crl, SNICallback } = options;
   if (crl) {
     throw new Deno.errors.NotSupported(
-      "Cannot serve TLS as Deno takes no notice of 'crl'",
+      "Cannot serve TLS as Deno ignores 'crl'",
     );
   }
   const isRequired = requestCert && rejectUnauthorized !== false;
   if (isRequired && !ca && !SNICallback) {
-    refuse("'ca' must be given with 'requestCert': Deno trusts nobody unasked");
+    refuse(
+      "'ca' must be given with 'requestCert': Deno has no authorities of its own for clients",
+    );
   }
 }
 
